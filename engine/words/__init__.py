@@ -1,0 +1,75 @@
+"""Every sentence a user reads, one catalogue per language.
+
+`say("runs.none")` returns the sentence in the chosen language; a missing key falls back to English and a
+key that exists nowhere raises, so a typing error cannot reach a screen. The language is set once by
+`choose` (from `--lang`, else `SPECTUI_LANG`, `LC_ALL`, `LC_MESSAGES`, `LANG`).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LANGUAGES = ("en", "zh")
+_chosen: str | None = None
+
+
+def choose(language: str | None) -> str:
+    """Set and return the language of this process: `language`, or what the environment asks for."""
+    global _chosen
+    _chosen = language if language in LANGUAGES else from_environment()
+    return _chosen
+
+
+def from_environment() -> str:
+    """Return 'zh' when the locale is Chinese, else 'en'."""
+    for name in ("SPECTUI_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name, "")
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+def language() -> str:
+    """Return the language in force."""
+    return _chosen or choose(None)
+
+
+def say(key: str, /, **values: Any) -> str:
+    """Return the sentence `key` with its placeholders filled.
+
+    Raises:
+        KeyError: no catalogue has the key.
+    """
+    text = catalogue(language()).get(key)
+    if text is None:
+        text = catalogue("en")[key]
+    return text.format(**values) if values else text
+
+
+def has(key: str) -> bool:
+    """Tell whether the English catalogue has the key."""
+    return key in catalogue("en")
+
+
+@cache
+def catalogue(name: str) -> dict[str, str]:
+    """Return the flat catalogue of one language: 'section.key' to sentence."""
+    text = (Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return dict(_flatten("", yaml.load(text, Loader=loader) or {}))
+
+
+def _flatten(prefix: str, tree: dict[str, Any]) -> list[tuple[str, str]]:
+    flat: list[tuple[str, str]] = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat += _flatten(f"{name}.", value)
+        elif value is not None:
+            flat.append((name, str(value)))
+    return flat
