@@ -1,0 +1,304 @@
+"""What a run folder says, kept up to date by reading only what is new.
+
+State is derived, never stored: an end event gives its outcome; a living process means running; anything
+else means died. Owns no file; never writes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engine.runs.events import Tail, number
+from engine.runs.folder import RunFolder
+from engine.runs.process import Identity, is_alive
+
+STATES = ("queued", "starting", "running", "finished", "stopped", "failed", "diverged", "died")
+LIVE = ("queued", "starting", "running")
+
+# A launcher writes process.json right after it made the folder; a folder older than this without one is dead.
+_GRACE_SECONDS = 20.0
+# A process on another host cannot be asked; its events must be younger than this.
+_FOREIGN_SECONDS = 120.0
+_LOWER_IS_BETTER_HINTS = ("loss", "mae", "rmse", "error")
+
+
+@dataclass
+class Curve:
+    """One recorded quantity over global steps."""
+
+    steps: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, step: float, value: float) -> None:
+        self.steps.append(step)
+        self.values.append(value)
+
+
+@dataclass
+class NonFinite:
+    """Where a run stopped being numbers."""
+
+    step: int
+    epoch: int
+    what: str
+    value: float
+    last_finite_loss: float | None
+    learning_rate: float | None
+    gradient_norm: float | None
+    obsids: list[str]
+    parameter: str | None
+
+
+class Record:
+    """One run, as its folder tells it now."""
+
+    def __init__(self, path: Path, *, keep_curves: bool = True) -> None:
+        self.folder = RunFolder(path)
+        self.keep_curves = keep_curves
+        self._tail = Tail(self.folder.events)
+        identity = self.folder.read_json(self.folder.identity)
+        self.run_id: str = identity.get("run_id", path.name)
+        self.name: str = identity.get("name", path.name)
+        self.model: str = identity.get("model", "?")
+        self.source: str | None = identity.get("source")
+        self.parent: str | None = identity.get("parent")
+        self.created: str = identity.get("created", "")
+        self.created_at: float = identity.get("created_at", 0.0)
+        self.identity = identity
+        self.stored: dict[str, Any] | None = None
+        """Set when the run has no folder and is told by the MLflow store."""
+        self._process: dict[str, Any] = {}
+        self._process_stamp: tuple[int, int] | None = None
+        self._alive: bool | None = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.phase = ""
+        self.phase_text = ""
+        self.started_at: float | None = None
+        self.training_at: float | None = None
+        self.last_event_at: float | None = None
+        self.epoch = 0
+        self.epochs = 0
+        self.step = 0
+        self.total_steps = 0
+        self.steps_per_epoch = 0
+        self.curves: dict[str, Curve] = {}
+        self.last: dict[str, float] = {}
+        self.best: dict[str, float] = {}
+        self.best_epoch: int | None = None
+        self.best_step: int | None = None
+        self.monitor = "val_loss"
+        self.test: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
+        self.machine: dict[str, Any] = {}
+        self.checkpoints: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
+        self.nonfinite: NonFinite | None = None
+        self.end: dict[str, Any] | None = None
+        self._pace: list[tuple[float, int]] = []
+        self._step_names: set[str] = set()
+
+    def refresh(self, limit: int | None = None) -> bool:
+        """Read what is new; tell whether anything changed."""
+        if self.stored is not None:
+            return False
+        before = (self._tail.offset, self.state)
+        if self.end is not None and self._unchanged():
+            return False
+        had = self._tail.offset
+        events = self._tail.poll(limit)
+        if self._tail.offset < had:
+            self._reset()
+        for event in events:
+            self._take(event)
+        self._look_at_process()
+        return (self._tail.offset, self.state) != before
+
+    def _unchanged(self) -> bool:
+        try:
+            return self.folder.events.stat().st_size == self._tail.offset
+        except FileNotFoundError:
+            return True
+
+    # -- state ------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """One of STATES."""
+        if self.end is not None:
+            return str(self.end.get("outcome", "failed"))
+        if self.stored is not None:
+            return "running"
+        if self._alive is None:
+            fresh = time.time() - (self.last_event_at or self.created_at) < _FOREIGN_SECONDS
+            return ("running" if self.training_at else "starting") if fresh else "died"
+        if self._alive:
+            return "running" if self.training_at else "starting"
+        if not self._process and time.time() - self.created_at < _GRACE_SECONDS:
+            return "starting"
+        return "died"
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def host(self) -> str:
+        return str(self._process.get("host") or self.identity.get("host", ""))
+
+    @property
+    def device(self) -> str:
+        return str(self.machine.get("device", ""))
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.get("pid")
+
+    @property
+    def ended_at(self) -> float | None:
+        if self.end is not None:
+            return float(self.end["time"])
+        return None if self.live else self.last_event_at
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the first event to the end, or to now."""
+        if self.started_at is None:
+            return None
+        return max(0.0, (self.ended_at or time.time()) - self.started_at)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left at the pace of the last steps; None when unknown."""
+        if self.state != "running" or len(self._pace) < 2 or not self.total_steps:
+            return None
+        (first_time, first_step), (last_time, last_step) = self._pace[0], self._pace[-1]
+        if last_step <= first_step or last_time <= first_time:
+            return None
+        rate = (last_step - first_step) / (last_time - first_time)
+        # The clock runs on between records: count down instead of freezing.
+        return max(0.0, (self.total_steps - last_step) / rate - (time.time() - last_time))
+
+    def conf(self) -> dict[str, Any]:
+        """Return the resolved conf as plain data; empty when it cannot be read."""
+        if self.stored is not None:
+            return dict(self.stored["conf"])
+        try:
+            text = self.folder.conf.read_text(encoding="utf-8")
+        except OSError:
+            return {}
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return data if isinstance(data, dict) else {}
+
+    def mlflow_run_id(self) -> str | None:
+        if self.stored is not None:
+            return str(self.stored["run_id"])
+        return self.folder.read_json(self.folder.tracking).get("run_id")
+
+    def _look_at_process(self) -> None:
+        try:
+            stat = self.folder.process.stat()
+        except FileNotFoundError:
+            self._process, self._alive = {}, False
+            return
+        stamp = (stat.st_mtime_ns, stat.st_ino)
+        if stamp != self._process_stamp:
+            self._process = self.folder.read_json(self.folder.process)
+            self._process_stamp = stamp
+        try:
+            self._alive = is_alive(Identity.read(self._process)) if self._process else False
+        except (KeyError, ValueError):
+            self._alive = False
+
+    # -- events -----------------------------------------------------------------------------------------
+
+    def _take(self, event: dict[str, Any]) -> None:
+        self.last_event_at = float(event.get("time", 0.0))
+        if self.started_at is None:
+            self.started_at = self.last_event_at
+        handler = getattr(self, f"_take_{event['kind']}", None)
+        if handler is not None:
+            handler(event)
+
+    def _take_phase(self, event: dict[str, Any]) -> None:
+        self.phase = event["phase"]
+        if self.phase == "training" and self.training_at is None:
+            self.training_at = event["time"]
+
+    def _take_machine(self, event: dict[str, Any]) -> None:
+        self.machine = event
+
+    def _take_data(self, event: dict[str, Any]) -> None:
+        self.data = event
+
+    def _take_plan(self, event: dict[str, Any]) -> None:
+        self.epochs = event["epochs"]
+        self.total_steps = event["total_steps"]
+        self.steps_per_epoch = event["steps_per_epoch"]
+        self.monitor = event.get("monitor", "val_loss")
+
+    def _take_steps(self, event: dict[str, Any]) -> None:
+        steps = event["step"]
+        if not steps:
+            return
+        self.step = steps[-1]
+        self.epoch = max(self.epoch, event.get("epoch", 0))
+        self._pace = [*self._pace[-40:], (event["time"], self.step)]
+        for name, column in event["columns"].items():
+            self._step_names.add(name)
+            values = [float(number(v)) for v in column]
+            self.last[name] = values[-1]
+            if self.keep_curves:
+                curve = self.curves.setdefault(name, Curve())
+                curve.steps.extend(steps)
+                curve.values.extend(values)
+
+    def _take_epoch(self, event: dict[str, Any]) -> None:
+        self.epoch, self.step = event["epoch"], event["step"]
+        for name, raw in event["values"].items():
+            value = float(number(raw))
+            self.last[name] = value
+            if any(hint in name for hint in _LOWER_IS_BETTER_HINTS) and math.isfinite(value):
+                self.best[name] = min(value, self.best.get(name, math.inf))
+            # A quantity that is recorded every step (the learning rate) needs no second, coarser curve.
+            if self.keep_curves and name not in self._step_names:
+                self.curves.setdefault(name, Curve()).add(self.step, value)
+
+    def _take_checkpoint(self, event: dict[str, Any]) -> None:
+        self.checkpoints.append(event)
+        if event.get("best"):
+            self.best_epoch, self.best_step = event["epoch"], event["step"]
+
+    def _take_nonfinite(self, event: dict[str, Any]) -> None:
+        def maybe(name: str) -> float | None:
+            value = event.get(name)
+            return None if value is None else float(number(value))
+
+        self.nonfinite = NonFinite(
+            step=event["step"],
+            epoch=event["epoch"],
+            what=event["what"],
+            value=float(number(event["value"])),
+            last_finite_loss=maybe("last_finite_loss"),
+            learning_rate=maybe("learning_rate"),
+            gradient_norm=maybe("gradient_norm"),
+            obsids=[str(o) for o in event.get("obsids", [])],
+            parameter=event.get("parameter"),
+        )
+
+    def _take_message(self, event: dict[str, Any]) -> None:
+        self.messages.append(event)
+
+    def _take_test(self, event: dict[str, Any]) -> None:
+        self.test = {name: number(value) for name, value in event["values"].items()}
+
+    def _take_end(self, event: dict[str, Any]) -> None:
+        self.end = event
