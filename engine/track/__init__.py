@@ -1,0 +1,1 @@
+"""MLflow: replicate runs from their events, and read the store without importing MLflow. No torch."""
