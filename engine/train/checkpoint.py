@@ -1,0 +1,98 @@
+"""Checkpoints: one file each, whole or not at all, loadable with `weights_only=True`, complete in itself.
+
+`step-<n>.pt` is written beside its place, synced and renamed; `last.pt` and `best.pt` are hard links that
+are replaced by rename. Only rank 0 of a run writes here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import BadInput
+from engine.words import say
+
+FORMAT = 1
+_KEEP_NEWEST = 2
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, and what every one of them carries besides the state."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    def sweep(self) -> list[str]:
+        """Remove what a killed process left half-written; return the names."""
+        strays = [p for p in self.folder.glob(".*.tmp")]
+        for stray in strays:
+            stray.unlink(missing_ok=True)
+        return [p.name for p in strays]
+
+    def save(self, state: Mapping[str, Any], *, step: int, epoch: int, best: bool) -> Path:
+        """Write a checkpoint of `state`, link it as last (and best), drop old ones; return its path."""
+        path = self.folder / f"step-{step:08d}.pt"
+        beside = self.folder / f".{path.name}.{os.getpid()}.tmp"
+        whole = {"format": FORMAT, "step": step, "epoch": epoch, **self.facts, "state": dict(state)}
+        try:
+            with beside.open("wb") as file:
+                torch.save(whole, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        self._link(path, "last.pt")
+        if best:
+            self._link(path, "best.pt")
+        self._sync()
+        self._retire()
+        return path
+
+    def _link(self, path: Path, name: str) -> None:
+        beside = self.folder / f".{name}.{os.getpid()}.tmp"
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(path, beside)
+        except OSError:
+            # Some network file systems have no hard links: a copy costs space but says the same.
+            beside.write_bytes(path.read_bytes())
+        beside.replace(self.folder / name)
+
+    def _retire(self) -> None:
+        kept = {(self.folder / name).stat().st_ino for name in ("best.pt", "last.pt") if (self.folder / name).exists()}
+        steps = sorted(self.folder.glob("step-*.pt"))
+        for old in steps[:-_KEEP_NEWEST]:
+            if old.stat().st_ino not in kept:
+                old.unlink()
+
+    def _sync(self) -> None:
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU, without running any code in it.
+
+    Raises:
+        BadInput: missing, damaged, or of a later format.
+    """
+    try:
+        whole = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise BadInput(say("checkpoint.missing", file=path)) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise BadInput(say("checkpoint.damaged", file=path, error=str(error).splitlines()[0])) from error
+    if not isinstance(whole, dict) or whole.get("format", 0) > FORMAT:
+        raise BadInput(say("checkpoint.later", file=path))
+    return whole

@@ -1,0 +1,52 @@
+"""Which device and how many threads, and seeds for everything."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from engine.errors import BadInput
+from engine.words import say
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device meant by 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
+
+    Raises:
+        BadInput: the device is not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", _freest_gpu())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise BadInput(say("train.no_gpu", device=wanted, count=count))
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BadInput(say("train.no_mps"))
+    return device
+
+
+def set_threads(wanted: int | None) -> int:
+    """Set torch's CPU threads to `wanted`, or to the CPUs this process may use; return the number."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = wanted or affinity
+    torch.set_num_threads(count)
+    return count
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (weights and dropout; batch order has its own generator)."""
+    random.seed(seed)
+    np.random.seed(seed)  # networks that users drop in may use the global generator
+    torch.manual_seed(seed)
+
+
+def _freest_gpu() -> int:
+    free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    return max(range(len(free)), key=free.__getitem__)

@@ -1,0 +1,83 @@
+"""What a person sees of a run in the foreground: a progress bar on a terminal, plain lines elsewhere.
+
+Everything goes to stderr; in the foreground the lines are kept in the run's log.txt too. No torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from engine.words import say
+
+_LINE_EVERY_SECONDS = 10.0
+
+
+class Report:
+    """Progress and messages of one engine process."""
+
+    def __init__(self, *, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.terminal = self.stream.isatty()
+        self._log: TextIO | None = None
+        self._early: list[str] = []
+        self._bar: Any = None
+        self._said_at = 0.0
+
+    def keep_in(self, log: Path) -> None:
+        """Also write every line to `log` from now on, and what was said before."""
+        self._log = log.open("a", encoding="utf-8")
+        for text in self._early:
+            print(text, file=self._log, flush=True)
+
+    def line(self, text: str) -> None:
+        """Say one line."""
+        if self._bar is not None:
+            self._bar.write(text, file=self.stream)
+        else:
+            print(text, file=self.stream, flush=True)
+        if self._log is not None:
+            print(text, file=self._log, flush=True)
+        else:
+            self._early.append(text)
+
+    def rows(self, what: str, done: int, total: int | None = None) -> None:
+        """Say how far reading a table is: rewritten in place on a terminal, nothing elsewhere."""
+        if self.terminal:
+            end = f"/{total}" if total else ""
+            self.stream.write(f"\r\x1b[K{what} {done}{end}")
+            self.stream.flush()
+
+    def rows_done(self) -> None:
+        """Clear the row counter."""
+        if self.terminal:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+    def begin(self, total: int, done: int) -> None:
+        """Start the progress of `total` steps."""
+        if self.terminal:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=done, file=self.stream, unit="step", dynamic_ncols=True, smoothing=0.05
+            )
+
+    def step(self, step: int, total: int, loss: float, rate: float, seconds_left: float | None) -> None:
+        """Show that `step` of `total` is done."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {loss:.4g} lr {rate:.3g}", refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif time.monotonic() - self._said_at > _LINE_EVERY_SECONDS:
+            if self._said_at:
+                left = "?" if seconds_left is None else f"{seconds_left:.0f}"
+                self.line(say("train.step_line", step=step, total=total, loss=f"{loss:.4g}", seconds=left))
+            self._said_at = time.monotonic()
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

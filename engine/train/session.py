@@ -1,0 +1,302 @@
+"""One training session: from a conf and loaded stars to an outcome, test errors and predictions.
+
+Builds what the loop needs, runs it, then looks at the test rows once, with the best weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import engine
+from engine.conf.schema import Conf
+from engine.errors import BadInput
+from engine.runs.events import EventLog
+from engine.runs.folder import RunFolder
+from engine.spectra.scale import Scaler, fit
+from engine.spectra.split import Split
+from engine.spectra.stars import Stars
+from engine.train import checkpoint, loop
+from engine.train.batches import Batches, Rows
+from engine.train.device import choose_device, seed_everything, set_threads
+from engine.train.evaluate import Evaluation, evaluate
+from engine.train.losses import build_loss
+from engine.train.optim import build_optimizer, build_schedule
+from engine.train.recorder import Recorder
+from engine.train.report import Report
+from engine.train.stop import Stop
+from engine.words import say
+from engine.workspace import Workspace
+from models import contract, registry
+from models.errors import ContractError, DuplicateModel, ModelError, UnknownModel
+
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Scalers:
+    """What turns fluxes and labels into what the network sees; fitted on training rows only."""
+
+    continuum: Scaler
+    labels: Scaler
+
+    @classmethod
+    def fitted(cls, conf: Conf, stars: Stars, split: Split) -> Scalers:
+        """Fit on the training rows: one pooled number for the continuum, one per label."""
+        return cls(
+            fit(conf.data.continuum_scaler, stars.continuum, split.train, pooled=True),
+            fit(conf.data.label_scaler, stars.labels, split.train),
+        )
+
+    def to_state(self) -> dict[str, Any]:
+        return {"continuum": self.continuum.to_state(), "labels": self.labels.to_state()}
+
+
+def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
+    """Build the network of a conf for `points` per branch, with real parameters in every layer.
+
+    Raises:
+        BadInput: the network is unknown or refuses its fields.
+    """
+    registry.discover(workspace.networks)
+    try:
+        labels = len(conf.data.targets)
+        network = registry.build(conf.model.name, points=points, labels=labels, fields=conf.model.fields)
+        contract.materialise(network, points, labels, name=conf.model.name)
+    except ModelError as error:
+        raise BadInput(worded(error)) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        problem = str(error).splitlines()[0]
+        raise BadInput(say("train.no_network", model=conf.model.name, points=points, problem=problem)) from error
+    return network
+
+
+def worded(error: ModelError) -> list[str]:
+    """Return what is wrong with a network in the user's language, a line each."""
+    if isinstance(error, UnknownModel):
+        near = ", ".join(f"'{name}'" for name in error.near)
+        text = say("models.unknown_near", name=error.name, near=near) if near else say("models.unknown", name=error.name)
+        known = say("models.known", names=", ".join(error.known))
+        return [text, known, *(say("models.broken", file=b.path, error=b.error) for b in error.broken)]
+    if isinstance(error, DuplicateModel):
+        return [say("models.duplicate", name=error.name, first=error.files[0], second=error.files[1])]
+    reason = error.reason if isinstance(error, ContractError) else str(error)
+    return [say("models.contract", name=getattr(error, "name", ""), reason=reason)]
+
+
+def run_session(
+    workspace: Workspace,
+    conf: Conf,
+    folder: RunFolder,
+    stars: Stars,
+    split: Split,
+    events: EventLog,
+    report: Report,
+    stop: Stop,
+) -> loop.Outcome:
+    """Train, then test with the best weights; write everything into the run folder.
+
+    Raises:
+        BadInput: device, network or labels cannot be used.
+        Stopped: stopping was asked before there was anything to save.
+        torch.OutOfMemoryError: it did not fit.
+    """
+    settings = conf.training
+    device = choose_device(settings.device)
+    threads = set_threads(settings.threads)
+    seed_everything(settings.seed)
+    scalers = Scalers.fitted(conf, stars, split)
+    network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
+    parameters = contract.count_parameters(network)
+    events.append(
+        "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
+        torch=torch.__version__, parameters=parameters,
+    )  # fmt: skip
+    parts = {
+        name: _rows(stars, getattr(split, name), scalers, device) for name in ("train", "val", "test")
+    }
+    if not len(parts["train"]):
+        raise BadInput(say("train.no_points", targets=", ".join(conf.data.targets)))
+
+    batches = Batches(parts["train"], settings.batch_size, settings.seed)
+    steps = settings.epochs * batches.per_epoch
+    optimizer = build_optimizer(network, settings)
+    state = loop.State(network, optimizer, build_schedule(optimizer, settings, steps, batches.per_epoch), batches)
+    plan = loop.Plan(settings.epochs, steps, settings.gradient_clip_val, settings.patience, settings.evaluate_every)
+    loss_of = build_loss(settings)
+    forward = contract.adapter(network)
+
+    def look_at(name: str, stop: Stop | None = stop) -> Evaluation:
+        return evaluate(
+            network, forward, parts[name], loss_of, scalers.labels, conf.data.targets,
+            batch_size=_EVALUATION_BATCH, stop=stop,
+        )  # fmt: skip
+
+    checkpoints = checkpoint.Checkpoints(folder.checkpoints, _facts(conf, stars, scalers, threads))
+    recorder = Recorder(
+        events, report, epochs=settings.epochs, total_steps=steps, seconds=settings.record_seconds
+    )
+    events.append(
+        "plan", epochs=settings.epochs, total_steps=steps, steps_per_epoch=batches.per_epoch, monitor="val_loss",
+        monitored="val" if len(parts["val"]) else "train",
+    )  # fmt: skip
+    report.line(
+        say(
+            "train.plan", model=conf.model.name, parameters=f"{parameters:,}", device=device,
+            epochs=settings.epochs, per_epoch=batches.per_epoch,
+        )  # fmt: skip
+    )
+    events.append("phase", phase="training")
+    report.begin(steps, state.progress.step)
+    # Without validation rows the training rows are looked at in their place, and the plan event says so.
+    monitored = "val" if len(parts["val"]) else "train"
+    run = loop.Run(events, recorder, checkpoints, lambda: look_at(monitored), stop)
+    outcome = loop.train(state, plan, forward, loss_of, run)
+    report.close()
+    if outcome is loop.Outcome.DONE:
+        events.append("phase", phase="testing")
+        best = checkpoint.load(folder.checkpoints / "best.pt")
+        network.load_state_dict(best["state"]["network"])
+        _test(conf, folder, parts, stars, split, events, report, look_at, best["epoch"])
+    return outcome
+
+
+def _rows(stars: Stars, index_N: NDArray[np.intp], scalers: Scalers, device: torch.device) -> Rows:
+    """Scale the rows of one part and put them on the device."""
+
+    def tensor(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+
+    return Rows(
+        tensor(scalers.continuum.transform(stars.continuum[index_N])),
+        tensor(stars.normalized[index_N]),
+        tensor(scalers.labels.transform(stars.labels[index_N])),
+        [str(obsid) for obsid in stars.obsid[index_N].tolist()],
+    )
+
+
+def _facts(conf: Conf, stars: Stars, scalers: Scalers, threads: int) -> Mapping[str, Any]:
+    """Return what makes a checkpoint usable alone: plain containers and tensors only."""
+    return {
+        "conf": conf.plain(),
+        "scalers": scalers.to_state(),
+        "targets": list(conf.data.targets),
+        "wavelength": torch.from_numpy(np.asarray(stars.wavelength, dtype=np.float64)),
+        "fingerprint": stars.fingerprint,
+        "threads": threads,
+        "versions": {"spectui": engine.__version__, "torch": str(torch.__version__), "numpy": np.__version__},
+    }
+
+
+def _test(
+    conf: Conf,
+    folder: RunFolder,
+    parts: Mapping[str, Rows],
+    stars: Stars,
+    split: Split,
+    events: EventLog,
+    report: Report,
+    look_at: Any,
+    best_epoch: int,
+) -> None:
+    """Look at the held-out rows once with the best weights; write predictions, metrics and the test event."""
+    targets = conf.data.targets
+    train_mean_T = np.nanmean(stars.labels[split.train].astype(np.float64), axis=0)
+    rows: list[dict[str, Any]] = []
+    values: dict[str, float] = {}
+    for part in ("val", "test"):
+        if not len(parts[part]):
+            continue
+        seen: Evaluation = look_at(part, None)
+        _write_predictions(folder.predictions / f"{part}.csv", parts[part].obsids, targets, seen)
+        for column, label in enumerate(targets):
+            errors = dict(seen.errors[label])
+            truth_N = seen.truth_NT[:, column]
+            if errors.get("n"):
+                errors["mean_mae"] = float(np.nanmean(np.abs(truth_N - train_mean_T[column])))
+            rows.append({"part": part, "label": label, **errors})
+            if part == "test":
+                values |= {f"{label}_{kind}": value for kind, value in errors.items()}
+        if part == "test":
+            values["loss"] = seen.loss
+    _write_metrics(folder.metrics, rows)
+    tested = [row for row in rows if row["part"] == "test"]
+    if tested:
+        events.append("test", epoch=best_epoch, values=values, stars=len(parts["test"]))
+        for line in test_table(tested, len(parts["test"]), best_epoch):
+            report.line(line)
+
+
+def test_table(rows: list[dict[str, Any]], stars: int, best_epoch: int) -> list[str]:
+    """Return the table of test errors as lines."""
+    words = {name: say(f"train.test_words.{name}") for name in ("label", "n", "mae", "mean", "ratio", "scatter", "bias")}
+    lines = [say("train.test_title", stars=stars, epoch=best_epoch), say("train.test_head", **words)]
+    for row in rows:
+        shown = {"label": row["label"], "n": row["n"], "mae": "-", "mean": "-", "ratio": "-", "scatter": "-", "bias": "-"}
+        if row["n"]:
+            shown |= {
+                "mae": f"{row['mae']:.4g}",
+                "mean": f"{row['mean_mae']:.4g}",
+                "ratio": f"{row['mae'] / row['mean_mae']:.2f}" if row["mean_mae"] else "-",
+                "scatter": f"{row['sigma_mad']:.4g}",
+                "bias": f"{row['bias']:+.3g}",
+            }
+        lines.append(say("train.test_head", **shown))
+    return lines
+
+
+def _write_predictions(path: Path, obsids: list[str], targets: list[str], seen: Evaluation) -> None:
+    """Write obsid, then truth and prediction of each label, in the order of the rows."""
+    with _beside(path) as (file, done):
+        writer = csv.writer(file)
+        writer.writerow(["obsid", *(f"{t}_{kind}" for t in targets for kind in ("true", "pred"))])
+        for row, obsid in enumerate(obsids):
+            pairs = zip(seen.truth_NT[row].tolist(), seen.predicted_NT[row].tolist(), strict=True)
+            writer.writerow([obsid, *("" if np.isnan(v) else f"{v:.6g}" for pair in pairs for v in pair)])
+        done()
+
+
+def _write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
+    names = ["part", "label", "n", "mae", "rmse", "bias", "sigma_mad", "r2", "mean_mae"]
+    with _beside(path) as (file, done):
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        done()
+
+
+class _beside:  # noqa: N801 - used as a with-statement
+    """Write a table beside its place and move it in when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.beside = path.with_name(f".{path.name}.tmp")
+        self.whole = False
+
+    def __enter__(self) -> tuple[Any, Any]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.beside.open("w", newline="", encoding="utf-8")
+        return self.file, self._done
+
+    def _done(self) -> None:
+        self.whole = True
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.whole:
+            self.beside.replace(self.path)
+        else:
+            self.beside.unlink(missing_ok=True)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
