@@ -1,0 +1,44 @@
+"""The command line: words only. Each module owns a group of verbs and calls the engine for the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from engine import exit_codes, words
+from engine.errors import BadInput
+
+
+def main(argv: Sequence[str], *, program: str = "spectui") -> int:
+    """Run one verb and return its exit code; facts on stdout, messages on stderr."""
+    words.choose(_language(argv))
+    from engine.cli.parser import build
+
+    arguments = build(program).parse_args(list(argv))
+    if arguments.lang:
+        words.choose(arguments.lang)
+    if arguments.root:
+        os.environ["SPECTUI_ROOT"] = str(arguments.root)
+    try:
+        return int(arguments.act(arguments))
+    except BadInput as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)
+        return exit_codes.BAD_INPUT
+    except KeyboardInterrupt:
+        return exit_codes.FAILED
+    except BrokenPipeError:
+        # `spectui runs | head`: the reader has seen enough. Python would complain again while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.DONE
+
+
+def _language(argv: Sequence[str]) -> str | None:
+    """Find --lang before parsing: the help text itself is in that language."""
+    for place, word in enumerate(argv):
+        if word == "--lang" and place + 1 < len(argv):
+            return argv[place + 1]
+        if word.startswith("--lang="):
+            return word.partition("=")[2]
+    return None

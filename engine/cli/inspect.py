@@ -1,0 +1,251 @@
+"""`runs`, `show`, `watch`, `compare`, `diagnose`: what runs say, as text and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from engine import diagnose as advisor
+from engine import exit_codes, workspace
+from engine.cli.text import age, duration, figure, message, print_json, print_table
+from engine.conf.load import flatten, resolve
+from engine.runs.events import Tail
+from engine.runs.record import Record
+from engine.runs.select import check_key, select, sort, value
+from engine.track import listing
+from engine.words import say
+
+_COLUMNS = ("run_id", "state", "model", "epoch", "best.val_loss", "last.val_loss", "duration", "age")
+_POLL_SECONDS = 0.5
+
+
+def runs(arguments: argparse.Namespace) -> int:
+    """List runs."""
+    here = workspace.find(arguments.root)
+    columns = arguments.columns.split(",") if arguments.columns else list(_COLUMNS)
+    for key in columns:
+        check_key(key)
+    found = sort(select(listing.all_records(here), arguments.filter), arguments.sort)
+    found = found[: arguments.limit] if arguments.limit else found
+    if arguments.json:
+        print_json([plain(here, record) for record in found])
+        return 0
+    if arguments.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([[value(record, key) for key in columns] for record in found])
+        return 0
+    if not found:
+        message(say("runs.none_match") if arguments.filter else say("runs.none"))
+        return 0
+    print_table(columns, [[_cell(record, key) for key in columns] for record in found])
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show one run: state, progress, errors, what is wrong, where things are."""
+    here = workspace.find(arguments.root)
+    record = listing.find(here, arguments.run)
+    if arguments.json:
+        print_json(plain(here, record) | _details(record))
+        return 0
+    for name, text in facts(here, record):
+        print(f"{name:<14} {text}")
+    if record.test:
+        print()
+        print_table(
+            [say("column.label"), "n", "MAE", say("column.mean_mae"), "sigma_MAD", say("column.bias")],
+            [[label, *(figure(record.test.get(f"{label}_{k}")) for k in ("n", "mae", "mean_mae", "sigma_mad", "bias"))]
+             for label in targets(record)],
+        )  # fmt: skip
+    for finding in advisor.of_run(here, record):
+        print()
+        print("\n".join(finding.lines()))
+    return 0
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Follow a run until it ends (or, with --until-bad, until something is wrong)."""
+    here = workspace.find(arguments.root)
+    record = listing.find(here, arguments.run)
+    tail = Tail(record.folder.events)
+    while True:
+        record.refresh()
+        for event in tail.poll():
+            _tell(event, record, arguments.json)
+        findings = advisor.of_run(here, record)
+        bad = [f for f in findings if f.severity == "error"]
+        if not record.live or (arguments.until_bad and bad):
+            break
+        time.sleep(_POLL_SECONDS)
+    if not arguments.json:
+        print(say("runs.is_now", run=record.run_id, state=say(f"state.{record.state}")))
+        for finding in findings:
+            print("\n".join(finding.lines()))
+    if record.state == "finished":
+        return exit_codes.DONE
+    return int((record.end or {}).get("exit_code") or exit_codes.FAILED) if not record.live else exit_codes.NON_FINITE
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Put runs side by side: the parameters that differ, and every error."""
+    here = workspace.find(arguments.root)
+    found = [listing.find(here, word) for word in arguments.runs]
+    table = comparison(found)
+    if arguments.json:
+        print_json({"runs": [plain(here, r) for r in found]} | table)
+        return 0
+    headers = ["", *(r.run_id for r in found)]
+    rows = [[say("column.state"), *(say(f"state.{r.state}") for r in found)]]
+    rows += [[key, *(figure(v) for v in values)] for key, values in table["params"].items()]
+    errors = {key: values for key, values in table["metrics"].items() if key.endswith(("_mae", "loss"))}
+    rows += [[key, *(figure(v) for v in values)] for key, values in errors.items() if "mean_mae" not in key]
+    print_table(headers, rows)
+    return 0
+
+
+def diagnose(arguments: argparse.Namespace) -> int:
+    """Say what is wrong with a run, or with a conf before it is run."""
+    here = workspace.find(arguments.root)
+    if is_conf(here, arguments.what):
+        findings = advisor.of_conf(here, resolve(here, arguments.what).conf)
+    else:
+        findings = advisor.of_run(here, listing.find(here, arguments.what))
+    if arguments.json:
+        print_json({"findings": [f.plain() for f in findings]})
+    elif not findings:
+        print(say("diagnose.none"))
+    else:
+        print("\n\n".join("\n".join(f.lines()) for f in findings))
+    return 0
+
+
+def plain(here: workspace.Workspace, record: Record) -> dict[str, Any]:
+    """Return a run in the JSON form of `spectui runs --json`."""
+    return {
+        "run_id": record.run_id,
+        "name": record.name,
+        "model": record.model,
+        "state": record.state,
+        "started": record.created or _iso(record.created_at),
+        "duration_s": round(record.duration, 3) if record.duration is not None else None,
+        "best": record.best,
+        "last": record.last,
+        "params": flatten(record.conf()),
+        "mlflow_run_id": record.mlflow_run_id(),
+        "findings": [f.plain() for f in advisor.of_run(here, record)],
+    }
+
+
+def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
+    """Return the facts of a run as (word, text), in reading order."""
+    progress = f"{record.step}/{record.total_steps or '?'}  epoch {record.epoch}/{record.epochs or '?'}"
+    rows = [
+        ("run", record.run_id),
+        ("state", say(f"state.{record.state}")),
+        ("model", record.model),
+        ("conf", record.source or "-"),
+        ("step", progress),
+        ("eta", duration(record.eta)),
+        ("duration", duration(record.duration)),
+        ("started", f"{record.created or _iso(record.created_at)} ({age(record.created_at)})"),
+        ("device", " ".join(filter(None, (record.device, str(record.machine.get("device_name", "")), record.host)))),
+        ("best", _values(record.best)),
+        ("last", _values(record.last)),
+        ("mlflow", record.mlflow_run_id() or "-"),
+        ("folder", here.relative(record.folder.path) if record.stored is None else record.stored["artifacts"]),
+    ]
+    rows = [(say(f"fact.{name}"), text) for name, text in rows]
+    if record.parent:
+        rows.insert(4, (say("fact.parent"), record.parent))
+    if record.end and record.end.get("message"):
+        rows.append((say("fact.message"), str(record.end["message"]).splitlines()[0]))
+    return rows
+
+
+def comparison(records: list[Record]) -> dict[str, dict[str, list[Any]]]:
+    """Return parameters that differ between runs, and best and test errors of each."""
+    params = [flatten(record.conf()) for record in records]
+    keys = list(dict.fromkeys(key for p in params for key in p))
+    differing = {
+        key: [p.get(key) for p in params] for key in keys if any(p.get(key) != params[0].get(key) for p in params)
+    }
+    metrics: dict[str, list[Any]] = {}
+    for prefix, side in (("best", "best"), ("test", "test")):
+        names = list(dict.fromkeys(name for r in records for name in getattr(r, side)))
+        for name in names:
+            if not name.endswith(("_n", "_bias")):
+                metrics[f"{prefix}.{name}"] = [getattr(r, side).get(name) for r in records]
+    return {"params": differing, "metrics": metrics}
+
+
+def targets(record: Record) -> list[str]:
+    """Return the labels that a run learned, in order."""
+    named = (record.conf().get("data") or {}).get("targets")
+    return [str(t) for t in named] if isinstance(named, list) else []
+
+
+def _details(record: Record) -> dict[str, Any]:
+    return {
+        "source": record.source,
+        "parent": record.parent,
+        "epoch": record.epoch,
+        "epochs": record.epochs,
+        "step": record.step,
+        "total_steps": record.total_steps,
+        "eta_s": record.eta,
+        "device": record.device,
+        "host": record.host,
+        "test": record.test,
+        "checkpoints": [{k: c.get(k) for k in ("step", "epoch", "file", "best")} for c in record.checkpoints],
+        "folder": str(record.folder.path),
+        "message": (record.end or {}).get("message"),
+    }
+
+
+def _tell(event: dict[str, Any], record: Record, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps(event, ensure_ascii=False), flush=True)
+    elif event["kind"] == "epoch":
+        shown = "  ".join(
+            f"{name} {figure(v)}" for name, v in event["values"].items() if name in ("train_loss", "val_loss", "learning_rate")
+        )
+        print(say("runs.epoch", epoch=event["epoch"], epochs=record.epochs or "?", values=shown), flush=True)
+    elif event["kind"] == "phase":
+        print(say(f"phase.{event['phase']}"), flush=True)
+
+
+def _cell(record: Record, key: str) -> str:
+    if key == "age":
+        return age(record.created_at)
+    if key == "duration":
+        return duration(record.duration)
+    if key == "state":
+        return say(f"state.{record.state}")
+    if key == "epoch":
+        return f"{record.epoch}/{record.epochs}" if record.epochs else "-"
+    return figure(value(record, key))
+
+
+def _values(values: dict[str, float]) -> str:
+    wanted = ("val_loss", "train_loss", "batch_loss", "learning_rate")
+    chosen = [name for name in wanted if name in values] or list(values)[:4]
+    return "  ".join(f"{name} {figure(values[name])}" for name in chosen) or "-"
+
+
+def _iso(when: float) -> str:
+    if not when or not math.isfinite(when):
+        return "-"
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(when))
+
+
+def is_conf(here: workspace.Workspace, word: str) -> bool:
+    """Tell whether RUN|CONF means a conf."""
+    return Path(word).suffix in (".yaml", ".yml") or (here.conf / f"{word}.yaml").is_file()

@@ -1,0 +1,148 @@
+"""The grammar of the command line: verbs, options, and one clear line for a wrong word."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import engine
+from engine import exit_codes
+from engine.words import say
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line, with the near miss."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            flag = unknown[1].partition("=")[0]
+            message = say("cli.unknown_word", word=flag)
+            near = difflib.get_close_matches(flag, self._words(), n=1, cutoff=0.6)
+            message += say("conf.did_you_mean", near=near[0]) if near else ""
+        bad_verb = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if bad_verb:
+            known = re.findall(r"[\w-]+", bad_verb[2])
+            message = say("cli.unknown_word", word=bad_verb[1])
+            near = difflib.get_close_matches(bad_verb[1], known, n=1, cutoff=0.5)
+            hint = say("conf.did_you_mean", near=near[0]) if near else ""
+            message += hint or say("cli.known_words", words=", ".join(known))
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        sys.exit(exit_codes.BAD_INPUT)
+
+    def _words(self) -> list[str]:
+        """Return every option of this parser and of the verbs below it."""
+        found: list[str] = []
+        for action in self._actions:
+            found += action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for below in action.choices.values():
+                    found += below._words()
+        return found
+
+
+def build(program: str) -> Parser:
+    """Return the parser of every verb; the verbs' modules are imported when they are run."""
+    top = Parser(prog=program, description=say("cli.about"), epilog=say("cli.epilog"), allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"spectui {engine.__version__}")
+    _globals(top, first=True)
+    verbs = top.add_subparsers(dest="verb", metavar=say("cli.verb"), required=True, parser_class=Parser)
+
+    add = _adder(verbs)
+    init = add("init", "workspace:init")
+    init.add_argument("dir", metavar="DIR", help=say("cli.init_dir"))
+
+    train = add("train", "training:train")
+    train.add_argument("conf", nargs="?", metavar="CONF", help=say("cli.conf"))
+    _training_options(train)
+    train.add_argument("--run", help=argparse.SUPPRESS)
+
+    confs = add("confs", "things:confs", json=True)
+    confs.set_defaults()
+    models = add("models", "things:models", json=True)
+    models_verbs = models.add_subparsers(dest="sub", metavar=say("cli.sub"), parser_class=Parser)
+    show_model = _adder(models_verbs, "models.")("show", "things:show_model", json=True)
+    show_model.add_argument("name", metavar="NAME")
+
+    runs = add("runs", "inspect:runs", json=True)
+    runs.add_argument("--filter", metavar="E", help=say("cli.filter"))
+    runs.add_argument("--sort", metavar="K", help=say("cli.sort"))
+    runs.add_argument("--columns", metavar="K,K", help=say("cli.columns"))
+    runs.add_argument("--limit", metavar="N", type=_count, help=say("cli.limit"))
+    runs.add_argument("--csv", action="store_true", help=say("cli.csv"))
+    add("show", "inspect:show", json=True).add_argument("run", metavar="RUN", help=say("cli.run"))
+    watch = add("watch", "inspect:watch", json=True)
+    watch.add_argument("run", metavar="RUN", help=say("cli.run"))
+    watch.add_argument("--until-bad", action="store_true", help=say("cli.until_bad"))
+    compare = add("compare", "inspect:compare", json=True)
+    compare.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    diagnose = add("diagnose", "inspect:diagnose", json=True)
+    diagnose.add_argument("what", metavar="RUN|CONF", help=say("cli.run_or_conf"))
+
+    data = add("data", "data:check")
+    data_verbs = data.add_subparsers(dest="sub", metavar=say("cli.sub"), required=True, parser_class=Parser)
+    add_data = _adder(data_verbs, "data.")
+    check = add_data("check", "data:check", json=True)
+    check.add_argument("path", nargs="?", metavar="PATH", help=say("cli.data_path"))
+    check.add_argument("--conf", metavar="CONF", help=say("cli.data_conf"))
+    demo = add_data("demo", "data:demo")
+    demo.add_argument("dir", nargs="?", metavar="DIR", help=say("cli.demo_dir"))
+    demo.add_argument("--stars", type=_count, default=400, metavar="N", help=say("cli.demo_stars"))
+    demo.add_argument("--seed", type=int, default=7, metavar="N", help=say("cli.demo_seed"))
+    demo.add_argument("--force", action="store_true", help=say("cli.demo_force"))
+
+    ui = add("ui", "workspace:ui")
+    ui.add_argument("--port", type=int, default=5000, metavar="N", help=say("cli.port"))
+    return top
+
+
+def _training_options(parser: argparse.ArgumentParser) -> None:
+    from_flags = parser.add_argument_group(say("cli.known_flags"))
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="K=V", help=say("cli.set"))
+    from_flags.add_argument("--model", metavar="NAME", help=say("cli.model"))
+    from_flags.add_argument("--model_conf", metavar="FILE", help=say("cli.model_conf"))
+    from_flags.add_argument("--model_id", metavar="NAME", help=say("cli.model_id"))
+    for flag in ("batch_size", "learning_rate", "train_epochs", "gradient_clip_val", "patience", "seed", "device"):
+        from_flags.add_argument(f"--{flag}", metavar="V", help=say(f"cli.{flag}"))
+
+
+def _adder(verbs: Any, prefix: str = "") -> Callable[..., argparse.ArgumentParser]:
+    def add(name: str, target: str, *, json: bool = False) -> argparse.ArgumentParser:
+        text = say(f"cli.verbs.{prefix}{name}")
+        parser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        _globals(parser, first=False)
+        if json:
+            parser.add_argument("--json", action="store_true", help=say("cli.json"))
+        parser.set_defaults(act=_later(target))
+        return parser  # type: ignore[no-any-return]
+
+    return add
+
+
+def _globals(parser: argparse.ArgumentParser, *, first: bool) -> None:
+    """Add the options that may stand before or after the verb."""
+    absent = None if first else argparse.SUPPRESS
+    parser.add_argument("--root", metavar="DIR", default=absent, help=say("cli.root"))
+    parser.add_argument("--lang", choices=("en", "zh"), default=absent, help=say("cli.lang"))
+
+
+def _later(target: str) -> Callable[[argparse.Namespace], int]:
+    """Return a function that imports 'module:function' when it is called: `--help` loads no verb."""
+    module, _, function = target.partition(":")
+
+    def act(arguments: argparse.Namespace) -> int:
+        return int(getattr(importlib.import_module(f"engine.cli.{module}"), function)(arguments))
+
+    return act
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(say("cli.count"))
+    return value

@@ -1,0 +1,46 @@
+"""Make a workspace: presets, places for things, and a demo set to train on at once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from engine.errors import BadInput
+from engine.words import say
+
+_PLACES = ("models/spectral_prediction", "dataset/spectral", "runs")
+
+
+def make_workspace(target: Path, presets: Path) -> None:
+    """Fill `target` with a workspace; what the user already has there is kept.
+
+    Raises:
+        BadInput: there is a workspace already, or the folder cannot be written.
+    """
+    from engine.spectra import synthetic
+
+    if (target / "conf").exists():
+        raise BadInput(say("cli.init_there", folder=target))
+    if target.exists() and not target.is_dir():
+        raise BadInput(say("cli.init_file", folder=target))
+    making = target / ".conf.making"
+    try:
+        for place in _PLACES:
+            (target / place).mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(making, ignore_errors=True)
+        shutil.copytree(presets, making, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+        _write_readme(target / "dataset" / "README.md", say("cli.readme_dataset"))
+        _write_readme(target / "runs" / "README.md", say("cli.readme_runs"))
+        _write_readme(target / "models" / "README.md", say("cli.readme_models"))
+        if not any((target / "dataset" / "spectral").iterdir()):
+            synthetic.write_demo(target / "dataset" / "spectral")
+        # Last: a folder counts as a workspace when it has conf/, so half of one never does.
+        making.rename(target / "conf")
+    except OSError as error:
+        shutil.rmtree(making, ignore_errors=True)
+        raise BadInput(say("cli.init_failed", folder=target, error=error.strerror)) from error
+
+
+def _write_readme(path: Path, text: str) -> None:
+    if not path.exists():
+        path.write_text(text + "\n", encoding="utf-8")
