@@ -1,0 +1,87 @@
+"""What a chart is asked to show: lines, marks, and the colour that a name has everywhere.
+
+Plain data. Never imports numpy or plotext.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from string import ascii_lowercase, ascii_uppercase
+from typing import Literal
+
+from engine.words import say
+from tui.charts import axes
+from tui.charts.series import Series
+
+Marker = Literal["braille", "hd", "ascii"]
+Kind = Literal["nonfinite", "best", "checkpoint", "lr"]
+
+# ANSI indices, so that the palette of the user's terminal rules. No red (1, 9): red is non-finite.
+COLOURS = (2, 3, 4, 5, 6, 10, 11, 12, 13, 14)
+LETTERS = ascii_uppercase + ascii_lowercase
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; colour and letter are filled in by `dressed` when they are not given.
+
+    The letter stands in the legend and on the curve, so that colour is never the only carrier.
+    `weight` above 0 draws the moving average instead of the points themselves.
+    """
+
+    name: str
+    series: Series
+    colour: int | None = None
+    letter: str = ""
+    dim: bool = False
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened at one x: a red guide for 'nonfinite', a sign on the axis for the others."""
+
+    x: float
+    kind: Kind
+    label: str = ""
+
+
+def colour_of(name: str) -> int:
+    """Return the ANSI colour of a name: the same in every chart, process and machine."""
+    return COLOURS[zlib.crc32(name.encode("utf-8", "surrogatepass")) % len(COLOURS)]
+
+
+def dressed(lines: Iterable[Line]) -> list[Line]:
+    """Return the lines with a colour and a letter each; no two share one while there are enough."""
+    done: list[Line] = []
+    for index, line in enumerate(lines):
+        colour = line.colour
+        if colour is None:
+            taken = {other.colour for other in done}
+            first = COLOURS.index(colour_of(line.name))
+            turn = COLOURS[first:] + COLOURS[:first]
+            colour = next((candidate for candidate in turn if candidate not in taken), turn[0])
+        done.append(replace(line, colour=colour, letter=line.letter or LETTERS[index % len(LETTERS)]))
+    return done
+
+
+def nonfinite_marks(lines: Iterable[Line], marks: Iterable[Mark]) -> list[Mark]:
+    """Return a mark for each line's first non-finite value that none of the given marks stands on."""
+    marked = {mark.x for mark in marks if mark.kind == "nonfinite"}
+    found: list[Mark] = []
+    for line in lines:
+        x, value = line.series.first_nonfinite(), line.series.first_nonfinite_value()
+        if x is not None and x not in marked:
+            text = say("charts.nonfinite", name=line.name, value=value, step=axes.label(x, 12))
+            found.append(Mark(x, "nonfinite", text))
+            marked.add(x)
+    return found
+
+
+def extent(lines: Iterable[Line], marks: Sequence[Mark], *, live: bool) -> axes.Range | None:
+    """Return the x range that holds every point and every non-finite mark, or None without any."""
+    bad = [(mark.x, mark.x) for mark in marks if mark.kind == "nonfinite" and abs(mark.x) < float("inf")]
+    known = axes.union([*(line.series.x_bounds() for line in lines), *bad])
+    return axes.x_range(*known, live=live) if known else None
