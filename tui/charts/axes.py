@@ -90,9 +90,11 @@ def log_range(low: float, high: float) -> Range:
     return max(bottom, _LOG_FLOOR), min(top, _LOG_CEILING)
 
 
-def ticks(low: float, high: float, target: int) -> list[Tick]:
-    """Return about `target` ticks at nice values between low and high."""
+def ticks(low: float, high: float, target: int, *, whole: bool = False) -> list[Tick]:
+    """Return about `target` ticks at nice values between low and high; `whole` ones count things (steps)."""
     step = nice_step(high / 2 - low / 2, max(1, target) / 2)  # halves: the full span may overflow
+    if whole and high - low >= 1:
+        step = max(1.0, math.ceil(step)) if step < 10 else step
     if not (step > 0 and math.isfinite(step)):
         return [(low, low), (high, high)]
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)

@@ -73,7 +73,7 @@ class Plate:
         if width < _MIN_WIDTH or gutter > width // 3:
             gutter, rows = 0, {}
         plot_width = width - gutter
-        x_marks = axes.ticks(*x_range, max(2, plot_width // 12))
+        x_marks = axes.ticks(*x_range, max(2, plot_width // 12), whole=True)
         x_texts = axes.labels([value for _, value in x_marks])
         x_ticks = [
             (cell_at(place, x_range, plot_width), text)

@@ -1,0 +1,139 @@
+"""The app: modes, the feed of runs, global actions. Composition only; screens own what they show."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from engine.runs.record import Record
+from engine.workspace import Workspace
+from tui import keys
+from tui.commands import KeyProvider
+from tui.feeds import RunFeed
+from tui.messages import ConfsChanged, RunsChanged
+
+_POLL_SECONDS = 0.5
+_POLL_SECONDS_SSH = 1.0
+
+
+class SpectuiApp(App[None]):
+    """One keyboard-driven screen over a workspace."""
+
+    TITLE = "spectui"
+    CSS_PATH = "app.tcss"
+    COMMANDS: ClassVar[Any] = {KeyProvider}
+    # Bound in our own table, with ':' beside it.
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (140, "-very-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
+    BINDINGS = keys.bindings("app")
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.feed = RunFeed(
+            workspace, lambda: self.post_message(RunsChanged()), lambda: self.post_message(ConfsChanged())
+        )
+        self.marked: set[str] = set()
+        """Runs marked for comparison, by id: the list and the comparison share them."""
+        self.poll_seconds = _POLL_SECONDS_SSH if os.environ.get("SSH_CONNECTION") else _POLL_SECONDS
+        for mode, factory in self._modes_of().items():
+            self.add_mode(mode, factory)
+        if "NO_COLOR" in os.environ or os.environ.get("TERM") in (
+            "xterm",
+            "linux",
+            "vt100",
+            "vt220",
+            "screen",
+        ):
+            # Sixteen colours, or none wanted: the terminal's own palette, not muddy guesses at ours.
+            self.theme = "ansi-dark"
+
+    @staticmethod
+    def _modes_of() -> dict[str, Any]:
+        from tui.screens.compare import CompareScreen
+        from tui.screens.experiments import ExperimentsScreen
+        from tui.screens.runs import RunsScreen
+
+        return {"runs": RunsScreen, "experiments": ExperimentsScreen, "compare": CompareScreen}
+
+    async def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # Textual leaves the terminal raw on these; leaving by the front door restores it.
+            loop.add_signal_handler(number, self.exit)
+        await self.switch_mode("runs")
+        self.call_after_refresh(self._start_workers)
+
+    def _start_workers(self) -> None:
+        self.feed_runs()
+        self.warm_charts()
+
+    @work(thread=True, group="feed", exit_on_error=True)
+    def feed_runs(self) -> None:
+        worker = get_current_worker()
+        self.feed.run(lambda: worker.is_cancelled, self.poll_seconds)
+
+    @work(thread=True, group="warm", exit_on_error=False)
+    def warm_charts(self) -> None:
+        from tui.charts import warm_up
+
+        warm_up()
+
+    def on_runs_changed(self, message: RunsChanged) -> None:
+        self._pass_on("runs_changed")
+
+    def on_confs_changed(self, message: ConfsChanged) -> None:
+        self._pass_on("confs_changed")
+
+    def _pass_on(self, name: str) -> None:
+        """Tell the screens that want to know; a hidden one catches up when it is shown again."""
+        for screen in self.screen_stack:
+            handler = getattr(screen, name, None)
+            if handler is not None:
+                handler()
+
+    def record(self, run_id: str) -> Record | None:
+        """Return a run of the list by id."""
+        return next((row for row in self.feed.rows if row.run_id == run_id), None)
+
+    def open_run(self, record: Record) -> None:
+        """Show one run over whatever is shown."""
+        from tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(record))
+
+    async def action_mode(self, mode: str) -> None:
+        """Go to a mode; a dialog or a form in front stays until it is answered."""
+        if isinstance(self.screen, Screen) and (
+            self.screen.is_modal or getattr(self.screen, "keeps_front", False)
+        ):
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        await self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(getattr(self.screen, "where", "app")))
+
+    async def action_back(self) -> None:
+        """Step out one level; never quits."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def action_leave(self) -> None:
+        """Step out one level; from the top, quit. Runs go on."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        else:
+            self.exit()

@@ -1,0 +1,180 @@
+"""The launch form: every key of a conf, changed ones marked; checked whole before anything is started."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Input, Select, Static
+
+from engine.conf.form import FormField, form_fields
+from engine.conf.load import Resolved, difference, from_plain
+from engine.conf.marks import parse_value
+from engine.conf.schema import Conf
+from engine.errors import BadInput
+from engine.runs import folder as folders
+from engine.runs import launch
+from engine.runs.record import Record
+from engine.spectra import layout
+from engine.words import say
+from tui import keys
+from tui.screens.base import Place
+from tui.widgets.form import FieldRow
+
+
+class LaunchScreen(Place):
+    """Change what you like, start with ctrl+s."""
+
+    where: ClassVar[str] = "launch"
+    keeps_front = True
+    BINDINGS = keys.bindings("launch")
+
+    def __init__(self, conf: Conf, source: str | None, patch: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.original = conf
+        self.conf = patched(conf, patch or {})
+        self.source = source
+
+    def compose_body(self) -> ComposeResult:
+        yield Static(
+            say("launch.title", source=self.source or self.conf.model.name), id="launch-title", markup=False
+        )
+        yield VerticalScroll(*self._rows(), id="fields")
+        yield Static(id="field-help")
+        yield Static(id="launch-errors", markup=False)
+
+    def _rows(self) -> list[FieldRow | Static]:
+        workspace = self.spectui.workspace
+        before = {f.key: f.text for f in form_fields(workspace, self.original)}
+        rows: list[FieldRow | Static] = []
+        section = ""
+        for field in form_fields(workspace, self.conf):
+            # The name and the network stand first, above the sections.
+            headed = bool(rows) and field.section != "" and len(rows) > 2
+            if headed and field.section != section:
+                section = field.section
+                rows.append(Static(section, classes="heading"))
+            rows.append(FieldRow(field, before.get(field.key, field.text), headed=headed))
+        return rows
+
+    def on_mount(self) -> None:
+        self.query_one("#launch-errors").display = False
+        self._focus_first()
+
+    def _focus_first(self) -> None:
+        first = self.query(FieldRow).first()
+        first.query_one("Input, Select").focus()
+
+    @on(FieldRow.Focused)
+    def _tell_help(self, event: FieldRow.Focused) -> None:
+        field: FormField = event.row.field
+        text = Text(f"{field.key}: ", "bold")
+        text.append(field.help or say("launch.no_help"))
+        if event.row.changed:
+            text.append(f"  {say('launch.was', value=event.row.original)}", "yellow")
+        self.query_one("#field-help", Static).update(text)
+
+    @on(FieldRow.Changed)
+    async def _field_changed(self, event: FieldRow.Changed) -> None:
+        changed = sum(row.changed for row in self.query(FieldRow))
+        title = say("launch.title", source=self.source or self.conf.model.name)
+        title += f"  {say('launch.changed', count=changed)}" if changed else ""
+        self.query_one("#launch-title", Static).update(title)
+        if event.row.field.key == "model.name":
+            await self._other_network(event.row.text)
+
+    async def _other_network(self, name: str) -> None:
+        """Another network has other fields: keep the rest of what was typed."""
+        plain = self._typed()
+        plain["model"] = {"name": name}
+        try:
+            self.conf = from_plain(self.spectui.workspace, plain, say("launch.form"))
+        except BadInput as error:
+            self._tell_errors(error.lines)
+            return
+        fields = self.query_one("#fields", VerticalScroll)
+        await fields.remove_children()
+        await fields.mount(*self._rows())
+        row = next(r for r in self.query(FieldRow) if r.field.key == "model.name")
+        row.query_one("Select, Input").focus()
+
+    def _typed(self) -> dict[str, Any]:
+        """Return the conf as plain data with what was typed; untouched network defaults stay unsaid."""
+        plain = self.conf.plain()
+        for row in self.query(FieldRow):
+            if row.text.strip() == row.field.text:
+                continue
+            value: Any = parse_value(row.text) if row.text.strip() else ""
+            if isinstance(value, int | float) and row.field.key in ("name", "description"):
+                value = row.text.strip()
+            *parents, last = row.field.key.split(".")
+            place = plain
+            for part in parents:
+                place = place.setdefault(part, {})
+            place[last] = value
+        return plain
+
+    @on(Input.Submitted)
+    def _next(self) -> None:
+        self.app.action_focus_next()
+
+    def action_cancel(self) -> None:
+        if any(select.expanded for select in self.query(Select)):
+            return
+        self.app.pop_screen()
+
+    def action_reset(self) -> None:
+        for row in self.query(FieldRow):
+            if row.changed:
+                row.reset()
+
+    def action_start(self) -> None:
+        self._tell_errors([])
+        self.start(self._typed())
+
+    @work(thread=True, exclusive=True, group="launch")
+    def start(self, plain: dict[str, Any]) -> None:
+        """Check the form and the tables, make the run folder, start the engine."""
+        workspace = self.spectui.workspace
+        try:
+            conf = from_plain(workspace, plain, say("launch.form"))
+            layout.preflight(workspace, conf.data)
+            patch = difference(self.original.plain(), conf.plain())
+            run = folders.create(workspace, Resolved(conf, self.source, patch), command=["spectui"])
+            launch.start(workspace, run)
+        except (BadInput, OSError) as error:
+            lines = error.lines if isinstance(error, BadInput) else [str(error)]
+            self.app.call_from_thread(self._tell_errors, lines)
+            return
+        self.app.call_from_thread(self._started, Record(run.path))  # type: ignore[arg-type]
+
+    async def _started(self, record: Record) -> None:
+        app = self.spectui
+        app.feed.poke()
+        app.pop_screen()
+        await app.switch_mode("runs")
+        while len(app.screen_stack) > 1:
+            app.pop_screen()
+        app.open_run(record)
+
+    def _tell_errors(self, lines: list[str]) -> None:
+        box = self.query_one("#launch-errors", Static)
+        box.display = bool(lines)
+        box.update("\n".join(f"✗ {line}" for line in lines))
+
+
+def patched(conf: Conf, patch: dict[str, Any]) -> Conf:
+    """Return a conf with dotted keys set; the form checks it when it is started."""
+    if not patch:
+        return conf
+    plain = conf.plain()
+    for key, value in patch.items():
+        *parents, last = key.split(".")
+        place = plain
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return Conf.model_validate(plain)
