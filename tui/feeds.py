@@ -96,7 +96,8 @@ class RunFeed:
 
     def _refresh(self) -> bool:
         # A run that ended can only change by being resumed, which its events' size tells; that is cheap.
-        return any([record.refresh() for record in list(self._records.values())])
+        changed = [record.refresh() for record in self._records.values()]
+        return any(changed)
 
     def _read_store(self) -> bool:
         stamp = read.change_stamp(self.workspace.mlflow_db)
