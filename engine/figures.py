@@ -11,12 +11,12 @@ import os
 from pathlib import Path
 
 from engine.runs.folder import RunFolder
-from engine.runs.record import Curve, Record
+from engine.runs.record import Record
 from engine.words import say
 
 
 def draw_curves(record: Record) -> list[Path]:
-    """Draw loss and learning rate of a run into its figures/ folder; return the files (none without points)."""
+    """Draw loss and learning rate of a run into its figures/ folder; return the files, if any."""
     if not record.curves:
         return []
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -35,7 +35,9 @@ def draw_curves(record: Record) -> list[Path]:
         FigureCanvasPdf(figure)
         axes = figure.add_subplot()
         for key, curve in lines.items():
-            axes.plot(curve.steps, [v if math.isfinite(v) else math.nan for v in curve.values], label=key, lw=1.2)
+            axes.plot(
+                curve.steps, [v if math.isfinite(v) else math.nan for v in curve.values], label=key, lw=1.2
+            )
         positive = [v for c in lines.values() for v in c.values if math.isfinite(v) and v > 0]
         if positive and max(positive) > 10 * min(positive):
             axes.set_yscale("log")

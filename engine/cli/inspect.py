@@ -21,6 +21,7 @@ from engine.track import listing
 from engine.words import say
 
 _COLUMNS = ("run_id", "state", "model", "epoch", "best.val_loss", "last.val_loss", "duration", "age")
+_TESTED = ("n", "mae", "mean_mae", "sigma_mad", "bias")
 _POLL_SECONDS = 0.5
 
 
@@ -60,9 +61,11 @@ def show(arguments: argparse.Namespace) -> int:
         print()
         print_table(
             [say("column.label"), "n", "MAE", say("column.mean_mae"), "sigma_MAD", say("column.bias")],
-            [[label, *(figure(record.test.get(f"{label}_{k}")) for k in ("n", "mae", "mean_mae", "sigma_mad", "bias"))]
-             for label in targets(record)],
-        )  # fmt: skip
+            [
+                [label, *(figure(record.test.get(f"{label}_{kind}")) for kind in _TESTED)]
+                for label in targets(record)
+            ],
+        )
     for finding in advisor.of_run(here, record):
         print()
         print("\n".join(finding.lines()))
@@ -89,7 +92,11 @@ def watch(arguments: argparse.Namespace) -> int:
             print("\n".join(finding.lines()))
     if record.state == "finished":
         return exit_codes.DONE
-    return int((record.end or {}).get("exit_code") or exit_codes.FAILED) if not record.live else exit_codes.NON_FINITE
+    return (
+        int((record.end or {}).get("exit_code") or exit_codes.FAILED)
+        if not record.live
+        else exit_codes.NON_FINITE
+    )
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -154,11 +161,17 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
         ("eta", duration(record.eta)),
         ("duration", duration(record.duration)),
         ("started", f"{record.created or _iso(record.created_at)} ({age(record.created_at)})"),
-        ("device", " ".join(filter(None, (record.device, str(record.machine.get("device_name", "")), record.host)))),
+        (
+            "device",
+            " ".join(filter(None, (record.device, str(record.machine.get("device_name", "")), record.host))),
+        ),
         ("best", _values(record.best)),
         ("last", _values(record.last)),
         ("mlflow", record.mlflow_run_id() or "-"),
-        ("folder", here.relative(record.folder.path) if record.stored is None else record.stored["artifacts"]),
+        (
+            "folder",
+            here.relative(record.folder.path) if record.stored is None else record.stored["artifacts"],
+        ),
     ]
     rows = [(say(f"fact.{name}"), text) for name, text in rows]
     if record.parent:
@@ -173,7 +186,9 @@ def comparison(records: list[Record]) -> dict[str, dict[str, list[Any]]]:
     params = [flatten(record.conf()) for record in records]
     keys = list(dict.fromkeys(key for p in params for key in p))
     differing = {
-        key: [p.get(key) for p in params] for key in keys if any(p.get(key) != params[0].get(key) for p in params)
+        key: [p.get(key) for p in params]
+        for key in keys
+        if any(p.get(key) != params[0].get(key) for p in params)
     }
     metrics: dict[str, list[Any]] = {}
     for prefix, side in (("best", "best"), ("test", "test")):
@@ -215,7 +230,9 @@ def _tell(event: dict[str, Any], record: Record, as_json: bool) -> None:
         print(json.dumps(event, ensure_ascii=False), flush=True)
     elif event["kind"] == "epoch":
         shown = "  ".join(
-            f"{name} {figure(v)}" for name, v in event["values"].items() if name in ("train_loss", "val_loss", "learning_rate")
+            f"{name} {figure(v)}"
+            for name, v in event["values"].items()
+            if name in ("train_loss", "val_loss", "learning_rate")
         )
         print(say("runs.epoch", epoch=event["epoch"], epochs=record.epochs or "?", values=shown), flush=True)
     elif event["kind"] == "phase":

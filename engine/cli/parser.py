@@ -107,7 +107,15 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     from_flags.add_argument("--model", metavar="NAME", help=say("cli.model"))
     from_flags.add_argument("--model_conf", metavar="FILE", help=say("cli.model_conf"))
     from_flags.add_argument("--model_id", metavar="NAME", help=say("cli.model_id"))
-    for flag in ("batch_size", "learning_rate", "train_epochs", "gradient_clip_val", "patience", "seed", "device"):
+    for flag in (
+        "batch_size",
+        "learning_rate",
+        "train_epochs",
+        "gradient_clip_val",
+        "patience",
+        "seed",
+        "device",
+    ):
         from_flags.add_argument(f"--{flag}", metavar="V", help=say(f"cli.{flag}"))
 
 
@@ -119,7 +127,7 @@ def _adder(verbs: Any, prefix: str = "") -> Callable[..., argparse.ArgumentParse
         if json:
             parser.add_argument("--json", action="store_true", help=say("cli.json"))
         parser.set_defaults(act=_later(target))
-        return parser  # type: ignore[no-any-return]
+        return parser
 
     return add
 

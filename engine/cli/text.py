@@ -29,7 +29,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return left-aligned columns as lines."""
     widths = [max(cell_len(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
     return [
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in [headers, *rows]
     ]
 

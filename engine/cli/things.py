@@ -18,7 +18,13 @@ def confs(arguments: argparse.Namespace) -> int:
     listed: list[dict[str, Any]] = []
     for file in conf_files(here):
         shown = here.relative(file)
-        entry: dict[str, Any] = {"conf": shown, "name": None, "model": None, "description": "", "problems": []}
+        entry: dict[str, Any] = {
+            "conf": shown,
+            "name": None,
+            "model": None,
+            "description": "",
+            "problems": [],
+        }
         try:
             conf = resolve(here, file).conf
         except BadInput as error:
@@ -52,7 +58,9 @@ def models(arguments: argparse.Namespace) -> int:
          m["summary"] if not m["broken"] else f"✗ {m['broken']}"]
         for m in listed
     ]  # fmt: skip
-    print_table([say("column.model"), say("column.parameters"), say("column.inputs"), say("column.what")], rows)
+    print_table(
+        [say("column.model"), say("column.parameters"), say("column.inputs"), say("column.what")], rows
+    )
     return 0
 
 
@@ -99,7 +107,12 @@ def _plain(here: workspace.Workspace, pair: tuple[Any, Any]) -> dict[str, Any]:
 
 
 def _field(field: Any) -> dict[str, Any]:
-    entry = {"name": field.name, "type": field.annotation, "default": field.default, "required": field.required}
+    entry = {
+        "name": field.name,
+        "type": field.annotation,
+        "default": field.default,
+        "required": field.required,
+    }
     if field.nested:
         entry["fields"] = [_field(inner) for inner in field.nested]
     return entry

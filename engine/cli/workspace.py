@@ -40,10 +40,15 @@ def ui(arguments: argparse.Namespace) -> int:
             raise BadInput(say("cli.port_busy", port=arguments.port)) from error
     port = arguments.port
     print(say("cli.ui_here", port=port))
-    print(say("cli.ui_ssh", port=port, user=os.environ.get("USER", "user"), host=socket.gethostname()), flush=True)
+    print(
+        say("cli.ui_ssh", port=port, user=os.environ.get("USER", "user"), host=socket.gethostname()),
+        flush=True,
+    )
     # The job runner of MLflow's server costs a dozen processes and gives nothing here.
     environment = child_environment() | store.QUIET | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     os.chdir(here.root)
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", store.tracking_uri(here, None)]  # fmt: skip
+    command = [
+        sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", store.tracking_uri(here, None),
+    ]  # fmt: skip
     os.execve(sys.executable, command, environment)

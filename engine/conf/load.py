@@ -16,8 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from engine import catalog
-from engine.conf.marks import Location, Mark, Marked, parse_value, read
-from engine.conf.schema import KNOWN_FLAGS, Conf
+from engine.conf.marks import FLOAT, Location, Mark, Marked, parse_value, read
+from engine.conf.schema import KNOWN_FLAGS, TEXT_FLAGS, Conf
 from engine.errors import BadInput
 from engine.words import has, say
 from engine.workspace import Workspace
@@ -63,7 +63,8 @@ def resolve(
     if model_conf is not None:
         _merge_model_conf(workspace, plain, Path(model_conf))
     for flag, text in (flags or {}).items():
-        _set(plain, KNOWN_FLAGS[flag], parse_value(text), Mark(f"--{flag}"))
+        value = text if flag in TEXT_FLAGS else parse_value(text)
+        _set(plain, KNOWN_FLAGS[flag], value, Mark(f"--{flag}"))
     for word in sets:
         key, sign, text = word.partition("=")
         if not sign or not key.strip():
@@ -113,7 +114,7 @@ def check(workspace: Workspace, marked: Marked) -> Conf:
     try:
         conf = Conf.model_validate(marked.data)
     except ValidationError as error:
-        problems += [(_clean(item["loc"]), _explain(item)) for item in error.errors(include_url=False)]
+        problems += [(item["loc"], _explain(item)) for item in error.errors(include_url=False)]
     model = marked.data.get("model")
     if conf is not None or (isinstance(model, dict) and isinstance(model.get("name", ""), str)):
         fields = dict(model) if isinstance(model, dict) else {}
@@ -165,9 +166,16 @@ def get(tree: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper; quotes text that looks like a number of YAML 1.2 ('1e-4') too."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+
+
 def to_yaml(data: Mapping[str, Any]) -> str:
-    """Return plain data as YAML, in its own order."""
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=100)
+    """Return plain data as YAML, in its own order; it reads back as it was."""
+    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _compose(workspace: Workspace, file: Path, above: tuple[Path, ...]) -> Marked:
@@ -177,7 +185,9 @@ def _compose(workspace: Workspace, file: Path, above: tuple[Path, ...]) -> Marke
     marked = read(file, shown)
     base_name = marked.data.pop("base", None)
     if base_name is not None:
-        marked = _merge(_compose(workspace, _base_file(workspace, file, base_name, shown), (*above, file)), marked)
+        marked = _merge(
+            _compose(workspace, _base_file(workspace, file, base_name, shown), (*above, file)), marked
+        )
     for section in _SECTIONS:
         name = marked.data.get(section)
         if isinstance(name, str):
@@ -219,6 +229,7 @@ def _merge_model_conf(workspace: Workspace, marked: Marked, path: Path) -> None:
         raise BadInput(say("conf.not_mapping", file=path))
     kept = marked.data.get("model")
     name = kept.get("name") if isinstance(kept, dict) else None
+    _forget(marked, ("model",))
     marked.data["model"] = ({"name": name} if name else {}) | dict(fields)
     for location, mark in given.marks.items():
         if location[: len(inside)] == inside:
@@ -226,7 +237,7 @@ def _merge_model_conf(workspace: Workspace, marked: Marked, path: Path) -> None:
 
 
 def _set(marked: Marked, key: str, value: Any, mark: Mark) -> None:
-    *parents, last = key.split(".")
+    *parents, last = [_as_key(part) for part in key.split(".")]
     tree = marked.data
     for depth, part in enumerate(parents):
         below = tree.get(part)
@@ -236,7 +247,19 @@ def _set(marked: Marked, key: str, value: Any, mark: Mark) -> None:
             marked.marks[tuple(parents[: depth + 1])] = mark
         tree = below
     tree[last] = value
+    _forget(marked, (*parents, last))
     marked.marks[(*parents, last)] = mark
+
+
+def _as_key(part: str) -> Any:
+    """Return a part of a dotted key as YAML would: kernel sizes are whole numbers."""
+    value = parse_value(part)
+    return value if isinstance(value, int) and not isinstance(value, bool) else part
+
+
+def _forget(marked: Marked, location: Location) -> None:
+    """Drop the places of what is replaced: a message must not point at them."""
+    marked.marks = {at: mark for at, mark in marked.marks.items() if at[: len(location)] != location}
 
 
 def _copy(value: Any) -> Any:
@@ -249,14 +272,6 @@ def _overridden(sets: Sequence[str], flags: Mapping[str, str] | None) -> list[st
     return [KNOWN_FLAGS[flag] for flag in flags or {}] + [word.partition("=")[0].strip() for word in sets]
 
 
-def _clean(location: tuple[str | int, ...]) -> Location:
-    """Drop the parts that pydantic adds for unions and validators ('constrained-float', 'float[]' …)."""
-    return tuple(p for p in location if isinstance(p, int) or (p.isidentifier() and p not in _NOISE))
-
-
-_NOISE = {"float", "int", "str", "bool", "tuple", "list", "dict", "none"}
-
-
 def _explain(item: Any) -> str:
     """Word one pydantic error in the user's language."""
     kind, context = item["type"], dict(item.get("ctx") or {})
@@ -266,6 +281,8 @@ def _explain(item: Any) -> str:
         return say("conf.unknown_key") + (say("conf.did_you_mean", near=near[0]) if near else "")
     if kind == "value_error":
         return say(f"conf.rule.{context['error']}")
+    if "expected" in context:
+        context["expected"] = str(context["expected"]).replace(" or ", ", ")
     if has(f"conf.type.{kind}"):
         return say(f"conf.type.{kind}", given=_short(item.get("input")), **context)
     return str(item["msg"])

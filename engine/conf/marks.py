@@ -1,7 +1,8 @@
 """YAML in, plain data and the place of every key out.
 
-Owns how a conf file is read: the C loader, YAML 1.2 numbers and booleans (`1e-4` is a number, `yes` is a
-word), duplicate keys refused, and a mark (file, line, column) for every key so that messages can point.
+Owns how a conf file is read: the C loader, YAML 1.2 numbers and booleans (`1e-4` is a number, `yes`, `1:30`
+and `007` are words), duplicate keys refused, and a mark (file, line, column) for every key so that messages
+can point.
 """
 
 from __future__ import annotations
@@ -55,23 +56,24 @@ class _Loader(_BaseLoader):
     """PyYAML's safe C loader with the scalars of YAML 1.2."""
 
 
-_KEPT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_REPLACED = tuple(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "timestamp"))
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag not in _KEPT]
+    first: [(tag, pattern) for tag, pattern in pairs if tag not in _REPLACED]
     for first, pairs in _BaseLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+# PyYAML would read a leading zero as octal and 1:30 as sexagesimal.
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"""^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+
-        |\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
-        re.VERBOSE,
-    ),
-    list("-+0123456789."),
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
 )
+FLOAT = re.compile(
+    r"""^(?:[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+
+    |\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 
 
 def read(path: Path, shown: str) -> Marked:
@@ -91,10 +93,11 @@ def read(path: Path, shown: str) -> Marked:
 
 def parse(text: str, shown: str) -> Marked:
     """Parse YAML text into data and marks (see `read`)."""
-    loader = _Loader(text)
+    loader: Any = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
-        if node is None:
+        if node is None or node.tag == "tag:yaml.org,2002:null":
             return Marked({}, {(): Mark(shown, 1, 1)})
         if not isinstance(node, yaml.MappingNode):
             raise BadInput(say("conf.not_mapping", file=shown))
@@ -105,8 +108,12 @@ def parse(text: str, shown: str) -> Marked:
         where = f"{shown}:{place.line + 1}:{place.column + 1}" if place else shown
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise BadInput(say("conf.not_yaml", where=where, problem=problem)) from error
+    except (ValueError, RecursionError) as error:
+        # An explicit tag that does not fit (`!!int x`), or an alias that holds itself.
+        raise BadInput(say("conf.not_yaml", where=shown, problem=error)) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Marked(data, marks)
 
 
@@ -114,7 +121,7 @@ def parse_value(text: str) -> Any:
     """Parse the value of a command-line override by the same rules as a conf file."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
 
 
@@ -126,7 +133,7 @@ def _walk(node: yaml.Node, location: Location, shown: str) -> Iterator[tuple[Loc
             # Scalars keep their written form: an unhashable or odd key is named as the user typed it.
             name: Any = getattr(key, "value", None)
             if key.tag == "tag:yaml.org,2002:int":
-                name = int(name, 0)
+                name = int(name)
             line = key.start_mark.line + 1
             if not isinstance(name, str | int):
                 raise BadInput(say("conf.odd_key", file=shown, line=line))

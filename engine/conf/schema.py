@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Scaling = Literal["standard", "minmax", "robust", "none"]
 Range = Annotated[tuple[float, float], Field(strict=False)]
@@ -85,7 +85,7 @@ class Data(Section):
     @field_validator("split")
     @classmethod
     def _shares(cls, value: list[float]) -> list[float]:
-        if any(share < 0 for share in value) or value[0] <= 0 or abs(sum(value) - 1) > 1e-6:
+        if any(share < 0 for share in value) or value[0] <= 0 or not abs(sum(value) - 1) <= 1e-6:
             raise ValueError("split_sum")
         return value
 
@@ -112,19 +112,19 @@ class Training(Section):
     """Weight decay (decoupled in adamw, L2 in adam)."""
     schedule: Literal["constant", "cosine", "warmup_cosine"] = "warmup_cosine"
     """How the learning rate moves, step by step, over the whole run."""
-    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Epochs over which warmup_cosine climbs to the peak."""
     loss: Literal["mse", "l1", "huber"] = "mse"
     """Loss on scaled labels; missing labels do not count."""
-    huber_delta: Annotated[float, Field(gt=0)] = 1.0
+    huber_delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Where the Huber loss turns from square to line, in scaled units."""
-    gradient_clip_val: Annotated[float, Field(gt=0)] | None = 20.0
+    gradient_clip_val: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 20.0
     """Largest global L2 norm of the gradient; null turns clipping off."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many evaluations without improvement; null never."""
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     """Evaluate on the validation rows every N epochs."""
-    record_seconds: Annotated[float, Field(ge=0)] = 0.5
+    record_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     """Write recorded steps to the event log at least this often, in seconds."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seed of weights, batch order and dropout."""
@@ -132,6 +132,13 @@ class Training(Section):
     """auto, cpu, cuda, cuda:N or mps."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; null takes what the process may use."""
+
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _fits(cls, value: float, info: ValidationInfo) -> float:
+        if info.data.get("schedule") == "warmup_cosine" and value > info.data.get("epochs", value):
+            raise ValueError("warmup_long")
+        return value
 
 
 class Tracking(Section):
@@ -159,12 +166,6 @@ class Conf(Section):
     training: Training = Training()
     tracking: Tracking = Tracking()
 
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Conf:
-        if self.training.schedule == "warmup_cosine" and self.training.warmup_epochs > self.training.epochs:
-            raise ValueError("warmup_long")
-        return self
-
     def plain(self) -> dict[str, Any]:
         """Return the whole conf as plain data, ready for YAML and JSON."""
         return {name: _plain(value) for name, value in self.model_dump().items()}
@@ -189,3 +190,5 @@ KNOWN_FLAGS: dict[str, str] = {
     "device": "training.device",
 }
 """Flags that people know from other frameworks, and the keys they set."""
+TEXT_FLAGS = ("model", "model_id", "device")
+"""Those whose value is text, also when it looks like a number (`--model_id 2026`)."""

@@ -53,7 +53,9 @@ class Finding:
             out += _wrap(f"  {number}. {remedy.title}", "     ", width)
             out += _wrap(f"     {remedy.why}", "     ", width)
             for key, value in remedy.patch.items():
-                out += _wrap(f"     {say('diagnose.set', key=key, value=yaml_value(value))}", "       ", width)
+                out += _wrap(
+                    f"     {say('diagnose.set', key=key, value=yaml_value(value))}", "       ", width
+                )
         return out
 
 
@@ -63,7 +65,7 @@ def shown(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(str(v) for v in value)
-    return "-" if value is None else str(value)
+    return "-" if value is None else " ".join(str(value).split())
 
 
 def yaml_value(value: Any) -> str:

@@ -42,14 +42,23 @@ def of_conf(workspace: Workspace, conf: Conf) -> list[Finding]:
             {"training.learning_rate": _tidy(1e-3)},
         )
         found.append(
-            Finding("SP301", "warning", say("diagnose.SP301"), {"learning_rate": conf.training.learning_rate}, None, (lower,))
+            Finding(
+                "SP301",
+                "warning",
+                say("diagnose.SP301"),
+                {"learning_rate": conf.training.learning_rate},
+                None,
+                (lower,),
+            )
         )
     if conf.training.gradient_clip_val is None:
         found.append(Finding("SP302", "info", say("diagnose.SP302"), {}, None, (_clip_gradients(plain),)))
     if conf.data.clip.normalized is None:
         found.append(Finding("SP303", "info", say("diagnose.SP303"), {}, None, (_clip_inputs(plain),)))
     if _norm(workspace, plain)[1] == "bn":
-        found.append(Finding("SP304", "info", say("diagnose.SP304"), {}, None, (_layer_norm(workspace, plain),)))
+        found.append(
+            Finding("SP304", "info", say("diagnose.SP304"), {}, None, (_layer_norm(workspace, plain),))
+        )
     return found
 
 
@@ -84,8 +93,8 @@ def _nonfinite(workspace: Workspace, record: Record, conf: dict[str, Any]) -> Fi
     identity = "SP101" if early else "SP102"
     last = _last_finite_step(record, bad.step)
     return Finding(
-        identity, "error", say(f"diagnose.{identity}", what=bad.what, step=bad.step), evidence, (last, bad.step),
-        tuple(remedies),
+        identity, "error", say(f"diagnose.{identity}", what=bad.what, step=bad.step), evidence,
+        (last, bad.step), tuple(remedies),
     )  # fmt: skip
 
 
@@ -108,7 +117,9 @@ def _ended_badly(workspace: Workspace, record: Record, conf: dict[str, Any]) -> 
 def _layer_norm(workspace: Workspace, conf: dict[str, Any]) -> Remedy:
     key, value = _norm(workspace, conf)
     if key is None:
-        return Remedy(say("diagnose.layer_norm"), say("diagnose.layer_norm_elsewhere", model=get(conf, "model.name")))
+        return Remedy(
+            say("diagnose.layer_norm"), say("diagnose.layer_norm_elsewhere", model=get(conf, "model.name"))
+        )
     if value == "ln":
         return Remedy(say("diagnose.layer_norm"), say("diagnose.layer_norm_already", key=key))
     return Remedy(say("diagnose.layer_norm"), say("diagnose.layer_norm_why"), {key: "ln"})
@@ -128,7 +139,11 @@ def _clip_gradients(conf: dict[str, Any]) -> Remedy:
     now = get(conf, "training.gradient_clip_val")
     if now is not None and now <= _SAFE_CLIP:
         return Remedy(say("diagnose.clip_gradients"), say("diagnose.clip_gradients_already", value=now))
-    why = say("diagnose.clip_gradients_why") if now is None else say("diagnose.clip_gradients_tighter", value=now)
+    why = (
+        say("diagnose.clip_gradients_why")
+        if now is None
+        else say("diagnose.clip_gradients_tighter", value=now)
+    )
     return Remedy(say("diagnose.clip_gradients"), why, {"training.gradient_clip_val": _SAFE_CLIP})
 
 
@@ -139,7 +154,9 @@ def _norm(workspace: Workspace, conf: dict[str, Any]) -> tuple[str | None, Any]:
     except BadInput:
         return None, None
     for field in network.fields:
-        names = [(field.name, field)] + [(f"{field.name}.{inner.name}", inner) for inner in field.nested or ()]
+        names = [(field.name, field)] + [
+            (f"{field.name}.{inner.name}", inner) for inner in field.nested or ()
+        ]
         for name, inner in names:
             if inner.name in ("norm", "norm_type", "normalization"):
                 given = get(conf, f"model.{name}")

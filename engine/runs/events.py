@@ -33,7 +33,8 @@ class EventLog:
         """Append one event with the time of writing, in a single write."""
         event = {"kind": kind, "time": round(time.time(), 3), **fields}
         line = json.dumps(_writable(event), ensure_ascii=False, separators=(",", ":")) + "\n"
-        data = line.encode("utf-8")
+        # Half a surrogate (a file name that is not UTF-8) becomes \udcxx, which JSON reads as that again.
+        data = line.encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._handle, data) :]
 

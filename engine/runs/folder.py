@@ -26,6 +26,8 @@ from engine.conf.load import Resolved, to_yaml
 from engine.runs.process import Identity, identify
 from engine.workspace import Workspace
 
+_LONGEST_NAME = 200
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -135,7 +137,7 @@ def create(
                 "source": resolved.source,
                 "parent": parent,
                 "command": command if command is not None else sys.argv,
-                "user": getpass.getuser(),
+                "user": _user(),
                 "host": socket.gethostname(),
                 "git": _git(workspace.root),
                 "versions": {"spectui": engine.__version__, "python": sys.version.split()[0]},
@@ -174,8 +176,17 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _safe(name: str) -> str:
-    """Return a name that is safe as a folder and in a shell."""
-    return re.sub(r"[^\w.+-]+", "-", name, flags=re.UNICODE).strip("-.") or "run"
+    """Return a name that is safe as a folder and in a shell, and short enough in bytes for any file system."""
+    plain = re.sub(r"[^\w.+-]+", "-", name, flags=re.UNICODE).strip("-.")
+    return plain.encode()[:_LONGEST_NAME].decode(errors="ignore") or "run"
+
+
+def _user() -> str:
+    """Return the user's name; in a container the number may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _git(root: Path) -> dict[str, Any] | None:

@@ -46,12 +46,15 @@ def child_environment() -> dict[str, str]:
 
 
 def ask_to_stop(folder: RunFolder) -> bool:
-    """Ask the engine of a run to save and stop (SIGTERM); False when it is not alive on this host."""
+    """Ask the engine of a run to save and stop (SIGTERM); False when it is not alive here or not ours."""
     data = folder.read_json(folder.process)
     if not data:
         return False
     identity = Identity.read(data)
     if not is_alive(identity):
         return False
-    os.kill(identity.pid, signal.SIGTERM)
+    try:
+        os.kill(identity.pid, signal.SIGTERM)
+    except (ProcessLookupError, PermissionError):
+        return False
     return True

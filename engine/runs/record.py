@@ -77,6 +77,7 @@ class Record:
         self._process: dict[str, Any] = {}
         self._process_stamp: tuple[int, int] | None = None
         self._alive: bool | None = False
+        self._behind = False
         self._reset()
 
     def _reset(self) -> None:
@@ -113,13 +114,15 @@ class Record:
         before = (self._tail.offset, self.state)
         if self.end is not None and self._unchanged():
             return False
+        # The process is looked at first: one that is gone has written all it will, its end event too.
+        self._look_at_process()
         had = self._tail.offset
         events = self._tail.poll(limit)
+        self._behind = limit is not None and bool(events)
         if self._tail.offset < had:
             self._reset()
         for event in events:
             self._take(event)
-        self._look_at_process()
         return (self._tail.offset, self.state) != before
 
     def _unchanged(self) -> bool:
@@ -140,7 +143,7 @@ class Record:
         if self._alive is None:
             fresh = time.time() - (self.last_event_at or self.created_at) < _FOREIGN_SECONDS
             return ("running" if self.training_at else "starting") if fresh else "died"
-        if self._alive:
+        if self._alive or self._behind:
             return "running" if self.training_at else "starting"
         if not self._process and time.time() - self.created_at < _GRACE_SECONDS:
             return "starting"

@@ -44,7 +44,8 @@ def sort(records: list[Record], key: str | None) -> list[Record]:
     check_key(name)
     having = [(v, r) for r in records if (v := value(r, name)) is not None and v == v]
     missing = [r for r in records if (v := value(r, name)) is None or v != v]
-    having.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=backwards)
+    # Numbers in order of size, then everything else in order of its text.
+    having.sort(key=lambda p: (0, p[0], "") if _number(p[0]) == p[0] else (1, 0, str(p[0])), reverse=backwards)
     return [record for _, record in having] + missing
 
 
@@ -75,6 +76,8 @@ def check_key(key: str) -> None:
 def _test(term: str) -> Callable[[Record], bool]:
     match = _TERM.match(term)
     if match is None:
+        if re.search(r"[<>=~]", term):
+            raise BadInput(say("runs.bad_term", term=term.strip()))
         text = term.strip().strip("'\"").casefold()
         return lambda r: any(text in str(v).casefold() for v in (r.run_id, r.name, r.model, r.state))
     key, operator, raw = match.groups()
@@ -88,17 +91,18 @@ def _test(term: str) -> Callable[[Record], bool]:
 
 
 def _compare(have: Any, operator: str, wanted: str) -> bool:
+    text = "null" if have is None else str(have).casefold()
     if operator == "~":
-        return wanted.casefold() in str(have).casefold()
+        return have is not None and wanted.casefold() in text
     left, right = _number(have), _number(wanted)
     if left is not None and right is not None:
         answers = {"=": left == right, "!=": left != right, "<": left < right, "<=": left <= right,
                    ">": left > right, ">=": left >= right}  # fmt: skip
         return answers[operator]
     if operator == "=":
-        return str(have).casefold() == wanted.casefold()
+        return text == wanted.casefold()
     if operator == "!=":
-        return str(have).casefold() != wanted.casefold()
+        return text != wanted.casefold()
     return False
 
 

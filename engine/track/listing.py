@@ -20,7 +20,9 @@ from engine.workspace import Workspace
 def all_records(workspace: Workspace) -> list[Record]:
     """Return every run, newest first, without curves."""
     found = folders.records(workspace)
-    return sorted(found + only_stored(workspace, {r.run_id for r in found}), key=lambda r: r.created_at, reverse=True)
+    return sorted(
+        found + only_stored(workspace, {r.run_id for r in found}), key=lambda r: r.created_at, reverse=True
+    )
 
 
 def only_stored(workspace: Workspace, known: set[str]) -> list[Record]:
@@ -41,7 +43,9 @@ def find(workspace: Workspace, word: str) -> Record:
         known = {path.name for path in folders.folders(workspace)}
         if word == "@last" or any(name.startswith(word) for name in known):
             raise
-        stored = [r for r in read.stored_runs(workspace.mlflow_db) if r.tags.get("spectui.run_id") not in known]
+        stored = [
+            r for r in read.stored_runs(workspace.mlflow_db) if r.tags.get("spectui.run_id") not in known
+        ]
         exact = [r for r in stored if word in (r.mlflow_run_id, r.name)]
         chosen = exact or [r for r in stored if r.mlflow_run_id.startswith(word)]
         if len(chosen) != 1:

@@ -1,4 +1,4 @@
-"""Read MLflow's SQLite store by plain SQL: 20 ms and 14 MB instead of the seconds that importing MLflow takes.
+"""Read MLflow's SQLite store by plain SQL: 20 ms and 14 MB, where importing MLflow takes seconds.
 
 Reads six tables that have not changed for years, by column name, read-only. NaN is stored as 0.0 with a
 flag and infinity as the largest double: both are turned back here, so a diverged loss never looks perfect.
@@ -56,7 +56,13 @@ def stored_runs(database: Path, *, limit: int = 1000) -> list[StoredRun]:
         ).fetchall()
         found = {
             uuid: StoredRun(
-                uuid, name or uuid[:8], experiment, status, (start or 0) / 1000, end / 1000 if end else None, uri or ""
+                uuid,
+                name or uuid[:8],
+                experiment,
+                status,
+                (start or 0) / 1000,
+                end / 1000 if end else None,
+                uri or "",
             )
             for uuid, name, experiment, status, start, end, uri in rows
         }
@@ -91,12 +97,14 @@ def metric_history(database: Path, mlflow_run_id: str, key: str) -> list[tuple[i
 
 def change_stamp(database: Path) -> tuple[int, int]:
     """Return something that changes when the store does, without opening it."""
-    stamps = [p.stat().st_mtime_ns for p in (database, database.with_name(database.name + "-wal")) if p.exists()]
+    stamps = [
+        p.stat().st_mtime_ns for p in (database, database.with_name(database.name + "-wal")) if p.exists()
+    ]
     return (len(stamps), max(stamps, default=0))
 
 
 def _open(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=0.5)
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:

@@ -27,7 +27,13 @@ from engine.runs.record import Record
 from engine.track import store
 from engine.workspace import Workspace
 
-STATUS = {"finished": "FINISHED", "stopped": "KILLED", "died": "KILLED", "failed": "FAILED", "diverged": "FAILED"}
+STATUS = {
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "died": "KILLED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
+}
 _INTERVAL_SECONDS = 1.0
 _POINTS_A_BATCH = 900
 _TRIES = 5
@@ -53,9 +59,12 @@ def replicate(workspace: Workspace, folder: RunFolder) -> str:
     record.refresh()
     conf = record.conf()
     settings = conf.get("tracking", {})
-    uri = store.tracking_uri(workspace, settings.get("uri"))
-    api, experiment = store.ensure_experiment(workspace, uri, settings.get("experiment", "spectral_prediction"))
     state = folder.read_json(folder.tracking)
+    # A run stays in the store that it began in, whatever the environment says later.
+    uri = str(state.get("uri") or store.tracking_uri(workspace, settings.get("uri")))
+    api, experiment = store.ensure_experiment(
+        workspace, uri, settings.get("experiment", "spectral_prediction")
+    )
     if not state.get("run_id"):
         state = {"uri": uri, "experiment_id": experiment, "run_id": _create(api, experiment, record, conf)}
         state["cursor"] = 0
@@ -79,7 +88,7 @@ def replicate(workspace: Workspace, folder: RunFolder) -> str:
 
 
 def _create(api: Any, experiment: str, record: Record, conf: dict[str, Any]) -> str:
-    """Create the MLflow run with its parameters and tags; all are known before training."""
+    """Make the MLflow run with its parameters and tags, all known before training; return its id."""
     from mlflow.entities import Param
 
     identity = record.identity
@@ -95,7 +104,9 @@ def _create(api: Any, experiment: str, record: Record, conf: dict[str, Any]) -> 
     }
     if git.get("commit"):
         tags["mlflow.source.git.commit"] = git["commit"]
-    run = api.create_run(
+    # A try that broke off half-way has made it already: it is filled, not made twice.
+    made = api.search_runs([experiment], f"tags.`spectui.run_id` = '{record.run_id}'", max_results=1)
+    run = made[0] if made else api.create_run(
         experiment, start_time=int(record.created_at * 1000), tags=tags, run_name=record.name
     )
     parameters = [Param(_key(key), _parameter(value)) for key, value in flatten(conf).items()]
@@ -115,9 +126,13 @@ def _log(api: Any, run_id: str, events: list[dict[str, Any]]) -> None:
         if event["kind"] == "epoch":
             pairs = [(name, value, event["epoch"]) for name, value in event["values"].items()]
         elif event["kind"] == "steps" and event["step"]:
-            pairs = [(f"step/{name}", column[-1], event["step"][-1]) for name, column in event["columns"].items()]
+            pairs = [
+                (f"step/{name}", column[-1], event["step"][-1]) for name, column in event["columns"].items()
+            ]
         elif event["kind"] == "test":
-            pairs = [(f"test_{name}", value, event.get("epoch", 0)) for name, value in event["values"].items()]
+            pairs = [
+                (f"test_{name}", value, event.get("epoch", 0)) for name, value in event["values"].items()
+            ]
         elif event["kind"] == "nonfinite":
             tags.append(RunTag("spectui.first_nonfinite", f"{event['what']}@{event['step']}"))
             continue
@@ -170,15 +185,20 @@ def _parameter(value: Any) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Replicate with a few tries; a store that stays away is left to the next catch-up."""
+    """Replicate, trying again while the run lives and a few times after; the rest is for a later catch-up."""
     workspace = Workspace(Path(argv[0]))
     folder = RunFolder(workspace.runs / argv[1])
-    for attempt in range(_TRIES):
+    failures = tries = 0
+    while tries < _TRIES:
+        if failures:
+            time.sleep(min(30, 2 ** min(failures, 5) / 2))
         try:
             replicate(workspace, folder)
         except Exception:  # noqa: BLE001 - whatever the store does, the run must not be harmed; said in mlflow.log
             traceback.print_exc()
-            time.sleep(min(30, 2**attempt))
+            record = Record(folder.path, keep_curves=False)
+            record.refresh()
+            failures, tries = failures + 1, tries + (not record.live)
         else:
             return 0
     print(f"not replicated after {_TRIES} tries; the events stay in {folder.events}", file=sys.stderr)

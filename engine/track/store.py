@@ -35,7 +35,9 @@ def old_file_store(workspace: Workspace) -> Path | None:
     mlruns = workspace.root / "mlruns"
     if not mlruns.is_dir():
         return None
-    return next((p / "meta.yaml" for p in mlruns.iterdir() if p.name.isdigit() and (p / "meta.yaml").is_file()), None)
+    return next(
+        (p / "meta.yaml" for p in mlruns.iterdir() if p.name.isdigit() and (p / "meta.yaml").is_file()), None
+    )
 
 
 def client(workspace: Workspace, uri: str) -> Any:

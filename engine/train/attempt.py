@@ -45,7 +45,6 @@ def foreground(workspace: Workspace, resolved: Resolved, stop: Stop) -> int:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
     run = folders.create(workspace, resolved)
-    folders.note_process(run, attempt=1)
     report.keep_in(run.log)
     report.line(say("train.run_id", run_id=run.run_id))
     return _attempt(workspace, run, resolved.conf, report, stop, lambda: (stars, split))
@@ -61,8 +60,14 @@ def detached(workspace: Workspace, run_id: str, stop: Stop) -> int:
     if record.training_at is not None or record.end is not None:
         raise BadInput(say("train.not_resumable", run=run_id))
     report = Report()
-    conf = from_plain(workspace, record.conf(), str(run.conf))
-    folders.note_process(run, attempt=1)
+    try:
+        conf = from_plain(workspace, record.conf(), str(run.conf))
+    except BadInput as error:
+        # The network's file changed since the launch: the run ends here, and says so.
+        events = EventLog(run.events)
+        events.append("end", outcome="failed", exit_code=exit_codes.BAD_INPUT, message="\n".join(error.lines))
+        events.close()
+        raise
     return _attempt(workspace, run, conf, report, stop, lambda: _read(workspace, conf, report, stop))
 
 
@@ -106,6 +111,7 @@ def _attempt(
     lock = hold_lock(run.lock)
     if lock is None:
         raise BadInput(say("train.busy", run=run.run_id))
+    folders.note_process(run, attempt=1)
     events = EventLog(run.events)
     events.append("phase", phase="reading")
     tracker = replicate.start(workspace, run) if conf.tracking.enabled else None
@@ -139,15 +145,15 @@ def _attempt(
     for line in said.splitlines():
         report.line(line)
     if tracker is not None:
-        _wait_for_tracking(workspace, run, conf, tracker, report)
+        _wait_for_tracking(workspace, run, conf, tracker, report, stop)
     return code
 
 
 def _draw(run: folders.RunFolder, report: Report) -> None:
     """Draw the curves before the end event: whoever sees the end finds the figures."""
-    record = Record(run.path)
-    record.refresh()
     try:
+        record = Record(run.path)
+        record.refresh()
         draw_curves(record)
     except Exception as error:  # noqa: BLE001 - a figure that cannot be drawn must not cost the run; it is said
         report.line(say("train.no_figures", error=f"{type(error).__name__}: {error}"))
@@ -200,12 +206,12 @@ def _short(value: float | None) -> str:
 
 
 def _wait_for_tracking(
-    workspace: Workspace, run: folders.RunFolder, conf: Any, tracker: Any, report: Report
+    workspace: Workspace, run: folders.RunFolder, conf: Any, tracker: Any, report: Report, stop: Stop
 ) -> None:
     """Give replication time to finish, so that a script finds the run in MLflow when we return."""
     deadline = time.monotonic() + _TRACKING_PATIENCE_SECONDS
-    said = False
-    while tracker.poll() is None and time.monotonic() < deadline:
+    said = stop.asked = False  # from here on a wish to stop ends the waiting
+    while tracker.poll() is None and time.monotonic() < deadline and not stop.asked:
         if not said and deadline - time.monotonic() < _TRACKING_PATIENCE_SECONDS - 2:
             report.line(say("train.waiting_tracking"))
             said = True

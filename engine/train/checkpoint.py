@@ -30,7 +30,7 @@ class Checkpoints:
 
     def sweep(self) -> list[str]:
         """Remove what a killed process left half-written; return the names."""
-        strays = [p for p in self.folder.glob(".*.tmp")]
+        strays = list(self.folder.glob(".*.tmp"))
         for stray in strays:
             stray.unlink(missing_ok=True)
         return [p.name for p in strays]
@@ -67,7 +67,11 @@ class Checkpoints:
         beside.replace(self.folder / name)
 
     def _retire(self) -> None:
-        kept = {(self.folder / name).stat().st_ino for name in ("best.pt", "last.pt") if (self.folder / name).exists()}
+        kept = {
+            (self.folder / name).stat().st_ino
+            for name in ("best.pt", "last.pt")
+            if (self.folder / name).exists()
+        }
         steps = sorted(self.folder.glob("step-*.pt"))
         for old in steps[:-_KEEP_NEWEST]:
             if old.stat().st_ino not in kept:
@@ -91,8 +95,9 @@ def load(path: Path) -> dict[str, Any]:
         whole = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise BadInput(say("checkpoint.missing", file=path)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise BadInput(say("checkpoint.damaged", file=path, error=str(error).splitlines()[0])) from error
+    except Exception as error:  # broken bytes raise whatever the unpickler meets; it is named
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(say("checkpoint.damaged", file=path, error=problem)) from error
     if not isinstance(whole, dict) or whole.get("format", 0) > FORMAT:
         raise BadInput(say("checkpoint.later", file=path))
     return whole

@@ -59,7 +59,7 @@ def evaluate(
             batch = take(rows, index_N[start : start + batch_size])
             predicted_BT = forward(batch.continuum_BL, batch.normalized_BL)
             loss, count = loss_of(predicted_BT, batch.labels_BT)
-            total += loss.double().cpu() * count.cpu()
+            total += loss.cpu().double() * count.cpu()
             counted += count.cpu()
             parts.append(predicted_BT.float().cpu())
     finally:
@@ -67,5 +67,8 @@ def evaluate(
     predicted_NT = labels.inverse(torch.cat(parts).numpy()).astype(np.float32)
     truth_NT = labels.inverse(rows.labels_NT.float().cpu().numpy()).astype(np.float32)
     return Evaluation(
-        float(total / counted.clamp(min=1)), predicted_NT, truth_NT, label_errors(predicted_NT, truth_NT, targets)
+        float(total / counted.clamp(min=1)),
+        predicted_NT,
+        truth_NT,
+        label_errors(predicted_NT, truth_NT, targets),
     )

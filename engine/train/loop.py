@@ -1,6 +1,6 @@
 """The page that everybody reads: one training run, step by step.
 
-    fetch, forward, backward, clip, guard, step, record; at the end of an epoch evaluate, save, stop early
+    fetch, forward, backward, guard, clip, step, record; at the end of an epoch evaluate, save, stop early
 
 Owns the order of things and nothing else. Everything that changes while training is in `State`, whose
 parts have `state_dict`; a checkpoint is a comprehension over them.
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from engine.runs.events import EventLog
 from engine.train import nonfinite
@@ -102,11 +102,14 @@ def train(state: State, plan: Plan, forward: Forward, loss_of: Loss, run: Run) -
         loss, count = loss_of(predicted_BT, batch.labels_BT)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = clip_grad_norm_(state.network.parameters(), plan.gradient_clip_val or math.inf)
-        rate = state.schedule.get_last_lr()[0]
+        norm = get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
+        rate = float(state.schedule.get_last_lr()[0])
+        # Before clipping: a norm that is NaN would spread over every gradient and hide the bad one.
         if nonfinite.is_bad(loss, norm):
             _report_nonfinite(state, run, batch, loss, norm, predicted_BT, rate)
             return Outcome.NON_FINITE
+        if plan.gradient_clip_val is not None:
+            clip_grads_with_norm_(state.network.parameters(), plan.gradient_clip_val, norm)
         state.optimizer.step()
         state.schedule.step()
         state.progress.step += 1
@@ -136,7 +139,9 @@ def train(state: State, plan: Plan, forward: Forward, loss_of: Loss, run: Run) -
                 saved_at = time.monotonic()
             if ended:
                 if not patient:
-                    run.events.append("early_stop", epoch=state.batches.epoch, best_epoch=state.progress.best_epoch)
+                    run.events.append(
+                        "early_stop", epoch=state.batches.epoch, best_epoch=state.progress.best_epoch
+                    )
                 return Outcome.DONE
         if run.stop.asked:
             run.recorder.flush(state.batches.epoch)
@@ -154,7 +159,9 @@ def validation_values(evaluation: Evaluation) -> dict[str, float]:
     """Return val_loss and val_<label>_<error> as recorded quantities."""
     values = {"val_loss": evaluation.loss}
     for label, errors in evaluation.errors.items():
-        values |= {f"val_{label}_{kind}": errors[kind] for kind in ("mae", "bias", "sigma_mad") if kind in errors}
+        values |= {
+            f"val_{label}_{kind}": errors[kind] for kind in ("mae", "bias", "sigma_mad") if kind in errors
+        }
     return values
 
 

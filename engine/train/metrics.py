@@ -16,7 +16,10 @@ def label_errors(predicted_NT: Array, truth_NT: Array, targets: list[str]) -> di
     """
     result: dict[str, dict[str, float]] = {}
     for column, name in enumerate(targets):
-        truth_N, predicted_N = truth_NT[:, column].astype(np.float64), predicted_NT[:, column].astype(np.float64)
+        truth_N, predicted_N = (
+            truth_NT[:, column].astype(np.float64),
+            predicted_NT[:, column].astype(np.float64),
+        )
         present_N = np.isfinite(truth_N)
         error_N = predicted_N[present_N] - truth_N[present_N]
         if not error_N.size:

@@ -42,7 +42,11 @@ def inspect(
     else:
         chosen = [obsid for obsid, bad in zip(obsids, bad_B.tolist(), strict=True) if bad][:8]
     parameter = next(
-        (n for n, p in network.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())),
+        (
+            n
+            for n, p in network.named_parameters()
+            if p.grad is not None and not bool(torch.isfinite(p.grad).all())
+        ),
         None,
     )
     return NonFiniteReport(what, value if what == "loss" else float(norm), float(norm), chosen, parameter)

@@ -21,7 +21,9 @@ Columns = dict[str, list[float]]
 class Recorder:
     """Records the steps of one run."""
 
-    def __init__(self, events: EventLog, report: Report, *, epochs: int, total_steps: int, seconds: float) -> None:
+    def __init__(
+        self, events: EventLog, report: Report, *, epochs: int, total_steps: int, seconds: float
+    ) -> None:
         self.events = events
         self.report = report
         self.epochs = epochs
@@ -62,7 +64,9 @@ class Recorder:
         """Write what an epoch gave, and say it."""
         step = self._last_step
         self.events.append("epoch", epoch=epoch, step=step, values=values)
-        shown = {name: f"{values[name]:.5g}" if name in values else "-" for name in ("train_loss", "val_loss")}
+        shown = {
+            name: f"{values[name]:.5g}" if name in values else "-" for name in ("train_loss", "val_loss")
+        }
         self.report.line(
             say(
                 "train.epoch_line",
@@ -80,4 +84,3 @@ class Recorder:
         began_at, began_step = self._began
         done = self._steps[-1] - began_step
         return (time.monotonic() - began_at) / done * (self.total_steps - self._steps[-1]) if done else None
-

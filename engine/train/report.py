@@ -1,10 +1,12 @@
 """What a person sees of a run in the foreground: a progress bar on a terminal, plain lines elsewhere.
 
-Everything goes to stderr; in the foreground the lines are kept in the run's log.txt too. No torch.
+Progress and messages go to stderr, the test errors to stdout; in the foreground all of it is kept in the
+run's log.txt too. No torch.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -34,10 +36,21 @@ class Report:
 
     def line(self, text: str) -> None:
         """Say one line."""
-        if self._bar is not None:
-            self._bar.write(text, file=self.stream)
-        else:
-            print(text, file=self.stream, flush=True)
+        self._say(text, self.stream)
+
+    def fact(self, text: str) -> None:
+        """Say one line of what came out: stdout, so that a script can keep it apart from the progress."""
+        self._say(text, sys.stdout)
+
+    def _say(self, text: str, stream: TextIO) -> None:
+        try:
+            if self._bar is not None:
+                self._bar.write(text, file=stream)
+            else:
+                print(text, file=stream, flush=True)
+        except OSError:
+            # Nobody reads any more (`spectui train … | head`): the run goes on, the log keeps the words.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if self._log is not None:
             print(text, file=self._log, flush=True)
         else:

@@ -76,7 +76,9 @@ def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
         raise BadInput(worded(error)) from error
     except (TypeError, ValueError, RuntimeError) as error:
         problem = str(error).splitlines()[0]
-        raise BadInput(say("train.no_network", model=conf.model.name, points=points, problem=problem)) from error
+        raise BadInput(
+            say("train.no_network", model=conf.model.name, points=points, problem=problem)
+        ) from error
     return network
 
 
@@ -84,7 +86,11 @@ def worded(error: ModelError) -> list[str]:
     """Return what is wrong with a network in the user's language, a line each."""
     if isinstance(error, UnknownModel):
         near = ", ".join(f"'{name}'" for name in error.near)
-        text = say("models.unknown_near", name=error.name, near=near) if near else say("models.unknown", name=error.name)
+        text = (
+            say("models.unknown_near", name=error.name, near=near)
+            if near
+            else say("models.unknown", name=error.name)
+        )
         known = say("models.known", names=", ".join(error.known))
         return [text, known, *(say("models.broken", file=b.path, error=b.error) for b in error.broken)]
     if isinstance(error, DuplicateModel):
@@ -121,17 +127,19 @@ def run_session(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
         torch=torch.__version__, parameters=parameters,
     )  # fmt: skip
-    parts = {
-        name: _rows(stars, getattr(split, name), scalers, device) for name in ("train", "val", "test")
-    }
+    parts = {name: _rows(stars, getattr(split, name), scalers, device) for name in ("train", "val", "test")}
     if not len(parts["train"]):
         raise BadInput(say("train.no_points", targets=", ".join(conf.data.targets)))
 
     batches = Batches(parts["train"], settings.batch_size, settings.seed)
     steps = settings.epochs * batches.per_epoch
     optimizer = build_optimizer(network, settings)
-    state = loop.State(network, optimizer, build_schedule(optimizer, settings, steps, batches.per_epoch), batches)
-    plan = loop.Plan(settings.epochs, steps, settings.gradient_clip_val, settings.patience, settings.evaluate_every)
+    state = loop.State(
+        network, optimizer, build_schedule(optimizer, settings, steps, batches.per_epoch), batches
+    )
+    plan = loop.Plan(
+        settings.epochs, steps, settings.gradient_clip_val, settings.patience, settings.evaluate_every
+    )
     loss_of = build_loss(settings)
     forward = contract.adapter(network)
 
@@ -146,14 +154,18 @@ def run_session(
         events, report, epochs=settings.epochs, total_steps=steps, seconds=settings.record_seconds
     )
     events.append(
-        "plan", epochs=settings.epochs, total_steps=steps, steps_per_epoch=batches.per_epoch, monitor="val_loss",
-        monitored="val" if len(parts["val"]) else "train",
+        "plan", epochs=settings.epochs, total_steps=steps, steps_per_epoch=batches.per_epoch,
+        monitor="val_loss", monitored="val" if len(parts["val"]) else "train",
     )  # fmt: skip
     report.line(
         say(
-            "train.plan", model=conf.model.name, parameters=f"{parameters:,}", device=device,
-            epochs=settings.epochs, per_epoch=batches.per_epoch,
-        )  # fmt: skip
+            "train.plan",
+            model=conf.model.name,
+            parameters=f"{parameters:,}",
+            device=device,
+            epochs=settings.epochs,
+            per_epoch=batches.per_epoch,
+        )
     )
     events.append("phase", phase="training")
     report.begin(steps, state.progress.step)
@@ -233,15 +245,26 @@ def _test(
     if tested:
         events.append("test", epoch=best_epoch, values=values, stars=len(parts["test"]))
         for line in test_table(tested, len(parts["test"]), best_epoch):
-            report.line(line)
+            report.fact(line)
 
 
 def test_table(rows: list[dict[str, Any]], stars: int, best_epoch: int) -> list[str]:
     """Return the table of test errors as lines."""
-    words = {name: say(f"train.test_words.{name}") for name in ("label", "n", "mae", "mean", "ratio", "scatter", "bias")}
+    words = {
+        name: say(f"train.test_words.{name}")
+        for name in ("label", "n", "mae", "mean", "ratio", "scatter", "bias")
+    }
     lines = [say("train.test_title", stars=stars, epoch=best_epoch), say("train.test_head", **words)]
     for row in rows:
-        shown = {"label": row["label"], "n": row["n"], "mae": "-", "mean": "-", "ratio": "-", "scatter": "-", "bias": "-"}
+        shown = {
+            "label": row["label"],
+            "n": row["n"],
+            "mae": "-",
+            "mean": "-",
+            "ratio": "-",
+            "scatter": "-",
+            "bias": "-",
+        }
         if row["n"]:
             shown |= {
                 "mae": f"{row['mae']:.4g}",

@@ -51,6 +51,11 @@ def say(key: str, /, **values: Any) -> str:
     return text.format(**values) if values else text
 
 
+def own(key: str) -> str | None:
+    """Return the sentence that the chosen language itself has, None where it has none."""
+    return catalogue(language()).get(key)
+
+
 def has(key: str) -> bool:
     """Tell whether the English catalogue has the key."""
     return key in catalogue("en")

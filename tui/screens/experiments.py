@@ -122,7 +122,7 @@ class ExperimentsScreen(Place):
 
     def _conf_text(self, path: Path) -> Text:
         workspace = self.spectui.workspace
-        text = Text(f"{workspace.relative(path)}\n", "bold")
+        text = Text().append(f"{workspace.relative(path)}\n", "bold")
         try:
             conf = resolve(workspace, path).conf
         except BadInput as error:
@@ -139,7 +139,7 @@ class ExperimentsScreen(Place):
         return text.append_text(yaml_source(source))
 
     def _network_text(self, network: catalog.Network) -> Text:
-        text = Text(f"{network.name}", "bold")
+        text = Text().append(network.name, "bold")
         text.append(f"  {self.spectui.workspace.relative(network.file)}\n", "dim")
         if network.broken:
             return text.append(f"✗ {network.broken}\n", "bold red")

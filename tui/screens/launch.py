@@ -71,7 +71,7 @@ class LaunchScreen(Place):
     @on(FieldRow.Focused)
     def _tell_help(self, event: FieldRow.Focused) -> None:
         field: FormField = event.row.field
-        text = Text(f"{field.key}: ", "bold")
+        text = Text().append(f"{field.key}: ", "bold")
         text.append(field.help or say("launch.no_help"))
         if event.row.changed:
             text.append(f"  {say('launch.was', value=event.row.original)}", "yellow")

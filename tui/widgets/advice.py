@@ -34,7 +34,7 @@ def full_text(findings: list[Finding]) -> Text:
 
 def short_text(finding: Finding) -> Text:
     """Return one finding in a few lines: the title, and each remedy with the keys that do it."""
-    text = Text(f"{GLYPHS[finding.severity]} {finding.title}\n", _COLOURS[finding.severity])
+    text = Text().append(f"{GLYPHS[finding.severity]} {finding.title}\n", _COLOURS[finding.severity])
     for number, remedy in enumerate(finding.remedies, 1):
         text.append(f"{number}. {remedy.title}", "bold")
         how = "  ".join(f"{key}: {yaml_value(value)}" for key, value in remedy.patch.items())
