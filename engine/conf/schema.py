@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
-Scaling = Literal["standard", "minmax", "robust", "none"]
-Range = Annotated[tuple[float, float], Field(strict=False)]
-
-
-class Section(BaseModel):
-    """A part of a conf: strict, frozen, unknown keys refused."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, validate_default=True
-    )
+from engine.conf.data import Data
+from engine.conf.section import Section
 
 
 class Model(Section):
@@ -34,67 +26,6 @@ class Model(Section):
     def fields(self) -> dict[str, Any]:
         """The network's own fields as given."""
         return dict(self.model_extra or {})
-
-
-class Clip(Section):
-    """Bounds that pixels are clipped to, per branch; null leaves a branch as it is."""
-
-    continuum: Range | None = None
-    """Lowest and highest flux of the continuum branch, in the file's units."""
-    normalized: Range | None = (-1.0, 3.0)
-    """Lowest and highest flux of the normalised branch."""
-
-    @field_validator("continuum", "normalized")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not value[0] < value[1]:
-            raise ValueError("clip_order")
-        return value
-
-
-class Data(Section):
-    """Which tables to read and how to prepare them."""
-
-    path: str = "spectral"
-    """A folder under dataset/, or any path."""
-    continuum: str = "final_spectra_continuum.csv"
-    """File of the continuum branch (.csv or .csv.gz)."""
-    normalized: str = "final_spectra_normalized.csv"
-    """File of the normalised branch (.csv or .csv.gz)."""
-    labels: str = "removed_with_rv.csv"
-    """File of the labels (.csv or .csv.gz)."""
-    targets: Annotated[list[str], Field(min_length=1)] = ["Teff", "logg", "FeH", "CFe"]
-    """Label columns to learn, by name."""
-    split: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.8, 0.1, 0.1]
-    """Shares of train, val and test; they add up to 1."""
-    split_seed: int = 42
-    """Seed of the split: the same stars fall in the same part whatever else changes."""
-    clip: Clip = Clip()
-    """Bounds that pixels are clipped to."""
-    continuum_scaler: Scaling = "standard"
-    """Scaling of the continuum branch, one pooled number fitted on training rows."""
-    label_scaler: Scaling = "standard"
-    """Scaling of each label, fitted on training rows."""
-    duplicates: Literal["fail", "first", "mean"] = "fail"
-    """What to do when an obsid stands twice in a table."""
-    nonfinite: Literal["fail", "interpolate", "drop"] = "interpolate"
-    """What to do with a NaN or infinite pixel."""
-    max_rows: Annotated[int, Field(ge=3)] | None = None
-    """Use only the first N matched stars (for a quick try)."""
-
-    @field_validator("split")
-    @classmethod
-    def _shares(cls, value: list[float]) -> list[float]:
-        if any(share < 0 for share in value) or value[0] <= 0 or not abs(sum(value) - 1) <= 1e-6:
-            raise ValueError("split_sum")
-        return value
-
-    @field_validator("targets")
-    @classmethod
-    def _distinct(cls, value: list[str]) -> list[str]:
-        if len(set(value)) != len(value):
-            raise ValueError("targets_twice")
-        return value
 
 
 class Training(Section):

@@ -57,7 +57,7 @@ def check(workspace: Workspace, conf: DataConf, progress: Progress | None = None
         if conf.nonfinite == "drop":
             usable &= counts[rows] == 0
     limited = min(int(usable.sum()), conf.max_rows or int(usable.sum()))
-    report["split"] = dict(zip(PARTS, sizes(limited, conf.split), strict=True)) if limited else {}
+    report["split"] = dict(zip(PARTS, sizes(limited, conf.split.ratios), strict=True)) if limited else {}
     report["problems"] = _problems(report, conf, refused)
     return report
 

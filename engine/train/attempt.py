@@ -86,7 +86,7 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
     started = time.perf_counter()
     read = stars.load(workspace, conf.data, progress)
     report.rows_done()
-    parts = split.divide(read.obsid, conf.data.split, conf.data.split_seed)
+    parts = split.divide(read.obsid, conf.data.split.ratios, conf.data.split.seed)
     report.line(
         say(
             "train.read",
