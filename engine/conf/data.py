@@ -88,7 +88,7 @@ class Resample(Section):
 
 
 class Augment(Section):
-    """Changes made to training spectra on the device, anew for every star and epoch; one draw for both branches."""
+    """Changes made to training spectra on the device, anew for each star and epoch, alike in both branches."""
 
     probability: Share = 1.0
     """Chance that a star is changed at all in an epoch."""
@@ -116,7 +116,7 @@ class Data(Section):
     path: str = "spectral"
     """A folder under dataset/, or any path."""
     form: Literal["auto", "tables", "folders", "features"] = "auto"
-    """tables: two spectra tables and labels; folders: train/ val/ test/; features: one feature table and labels."""
+    """tables: two spectra tables, labels; folders: train/ val/ test/; features: one feature table, labels."""
     continuum: str = "final_spectra_continuum.csv"
     """Table of the continuum branch (.csv, .csv.gz, .feather or .parquet)."""
     normalized: str = "final_spectra_normalized.csv"
@@ -126,7 +126,7 @@ class Data(Section):
     labels: str = "removed_with_rv.csv"
     """Table of the labels."""
     branches: Literal["both", "continuum", "normalized"] = "both"
-    """Which branches there are; a network that needs a missing one gets the other, or an error (missing_branch)."""
+    """Which branches there are (see missing_branch for networks that need another)."""
     missing_branch: Literal["fail", "copy"] = "fail"
     """With one branch only, and a network that takes two: fail, or give it the same spectrum twice."""
     targets: Annotated[list[str], Field(min_length=1)] = ["Teff", "logg", "FeH", "CFe"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,10 @@ class Stars:
     """Aligned stars, ascending in obsid: row i of every array is one star.
 
     obsid [N]; continuum and normalized [N, L] float32; labels [N, T] float32 with NaN for a hole;
-    wavelength [L] float64 in Å; `report` counts all that was found and changed on the way.
+    wavelength [L] float64 in Å; `report` counts all that was found and changed on the way. `columns` are the
+    other columns of the label table (snr, rv, star_id …) by name [N]; `parts` the part of each star where the
+    data came in folders [N], else None; `branches` those that the data really has (a missing one is a view of
+    the other); `home` the cache folder that holds the arrays, None when they are only in memory.
     """
 
     obsid: np.ndarray
@@ -39,6 +43,10 @@ class Stars:
     wavelength: np.ndarray
     fingerprint: str
     report: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    parts: np.ndarray | None = None
+    branches: tuple[str, ...] = BRANCHES
+    home: Path | None = None
 
     def __len__(self) -> int:
         return len(self.obsid)
