@@ -88,7 +88,7 @@ class Resample(Section):
 
 
 class Augment(Section):
-    """Changes made to training spectra on the device, anew for each star and epoch, alike in both branches."""
+    """Changes made to training spectra on the device, anew for each star and epoch, one draw for both."""
 
     probability: Share = 1.0
     """Chance that a star is changed at all in an epoch."""
