@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine import exit_codes, words
 from engine.errors import BadInput
 
 
-def main(argv: Sequence[str], *, program: str = "spectui") -> int:
-    """Run one verb and return its exit code; facts on stdout, messages on stderr."""
+def main(
+    argv: Sequence[str], *, program: str = "spectui", draw: Callable[..., list[str]] | None = None
+) -> int:
+    """Run one verb and return its exit code; facts on stdout, messages on stderr.
+
+    `draw` returns a spectrum as lines of text: the engine itself cannot draw (see `engine.cli.spectrum`).
+    """
     words.choose(_language(argv))
     from engine.cli.parser import build
 
@@ -20,6 +25,7 @@ def main(argv: Sequence[str], *, program: str = "spectui") -> int:
         words.choose(arguments.lang)
     if arguments.root:
         os.environ["SPECTUI_ROOT"] = str(arguments.root)
+    arguments.draw = draw
     try:
         return int(arguments.act(arguments))
     except BadInput as error:
