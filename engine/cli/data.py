@@ -12,13 +12,15 @@ from engine.words import say
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Report on the tables of a data set: joins, holes, wild pixels, grid, split."""
+    """Report on the tables of a data set: problems, joins, holes, wild pixels, grid, S/N, split, sizes."""
+    from engine.cli.progress import on_stderr
     from engine.spectra import check as checks
 
     here = workspace.find(arguments.root)
     conf = resolve(here, arguments.conf).conf
     data = conf.data if arguments.path is None else conf.data.model_copy(update={"path": arguments.path})
-    report = checks.check(here, data)
+    with on_stderr() as tell:
+        report = checks.check(here, data, tell)
     if arguments.json:
         print_json(report)
     else:

@@ -1,174 +1,199 @@
-"""The data report: what is in the three tables, what is wrong with it, and what training will make of it.
+"""The data report: what is in the tables, what is wrong with it, and what training will make of it.
 
-Owns the survey and its words. Reads only; where `stars.load` would refuse, it says so and goes on.
+Reads only; where `stars.load` would refuse, it says so and goes on. Its words are in `check_words`.
 """
 
 from __future__ import annotations
 
-import textwrap
-import unicodedata
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.spectra import BRANCHES, PARTS, DataConf
-from engine.spectra import join as joining
-from engine.spectra.split import sizes
-from engine.spectra.stars import nonfinite_per_star, wild_blocks
-from engine.spectra.tables import Progress, Spectra
-from engine.words import say
+from engine.spectra import PARTS, DataConf
+from engine.spectra import split as splitting
+from engine.spectra.check_frame import guess_frame
+from engine.spectra.check_labels import describe, quartiles
+from engine.spectra.check_survey import Survey, constant_columns, estimate_snr, survey
+from engine.spectra.check_words import format_report, problems
+from engine.spectra.facts import Facts, Tell, read
+from engine.spectra.stars import HALF
 from engine.workspace import Workspace
 
-PLACES = 5  # first places listed of each kind of bad pixel
-WIDTH = 80
+__all__ = ["check", "format_report", "report_of"]
 
 
-def check(workspace: Workspace, conf: DataConf, progress: Progress | None = None) -> dict[str, Any]:
-    """Return a JSON-able report on the data set that the conf names.
-
-    Keys: those of `Stars.report` up to 'unlabelled', and 'nonfinite' and 'wild' (per branch: pixels,
-    stars, first places), 'labels' (per target: number, missing, min, max, mean, sd), 'grid', 'split',
-    'problems' (sentences; each would stop training under this conf).
+def check(workspace: Workspace, conf: DataConf, tell: Tell | None = None) -> dict[str, Any]:
+    """Return a JSON-able report on the data set that the conf names; see `report_of`.
 
     Raises:
         BadInput: tables that are missing, cannot be parsed or have no obsid in common.
     """
-    raw = joining.read(workspace, conf, progress)
-    matched = joining.match(raw, "first")
-    report = dict(matched.report)
-    values = raw.labels.values[matched.rows["labels"]].astype(np.float64)
+    return report_of(workspace, conf, read(workspace, conf, tell), tell)
+
+
+def report_of(workspace: Workspace, conf: DataConf, facts: Facts, tell: Tell | None = None) -> dict[str, Any]:
+    """Return the report on tables that have been read. Looks at every flux once, in blocks of rows.
+
+    Keys:
+        files, rows, duplicates, missing (each per table), matched, stars, unlabelled
+        grid: points, first, last, step (Å), kind (linear, log, irregular), gaps
+        frame: guess (vacuum, air, unknown), lines, shift in Å; None where it cannot be told
+        nonfinite, wild, zero (each per branch): pixels, stars, first places (obsid, wavelength, value)
+        constant (per branch): columns, first (ranges in Å); flat (per branch): stars with one flux throughout
+        labels (per target): number, missing, min … max, outliers, impossible, histogram
+        snr: column (name and quartiles) and estimate (quartiles), None where there is none
+        policies: what `stars.load` will do under this conf: clipped (per branch), interpolated, dropped,
+            refused, doubled, kept
+        split, memory, cache: sizes
+        problems: id, severity (error stops a run, warning, info) and text, worst first
+    """
+    match = facts.match
+    report: dict[str, Any] = dict(match.report)
+    values = np.stack([facts.columns[target] for target in facts.targets], axis=1)
     labelled = np.isfinite(values).any(axis=1)
     report["unlabelled"] = int((~labelled).sum())
-    report["grid"] = _grid(raw.continuum)
-    report["labels"] = {t: _describe(values[:, i]) for i, t in enumerate(conf.targets)}
-    report["nonfinite"] = {}
-    report["wild"] = {}
-    usable = labelled.copy()
-    refused = 0
-    for name in BRANCHES:
-        part = raw.part(name)
-        assert isinstance(part, Spectra)
-        rows = matched.rows[name]
-        counts = nonfinite_per_star(part.flux)
-        bad = [(r, np.flatnonzero(~np.isfinite(part.flux[r]))) for r in np.flatnonzero(counts)[:PLACES]]
-        report["nonfinite"][name] = _places(part, int(counts.sum()), int((counts > 0).sum()), bad)
-        report["wild"][name] = _wild(part)
-        refused += int((counts[rows[labelled]] > 0).sum())
-        if conf.nonfinite == "drop":
-            usable &= counts[rows] == 0
-    limited = min(int(usable.sum()), conf.max_rows or int(usable.sum()))
-    report["split"] = dict(zip(PARTS, sizes(limited, conf.split.ratios), strict=True)) if limited else {}
-    report["problems"] = _problems(report, conf, refused)
+    report["grid"] = grid(facts.wavelength)
+    report["frame"] = _frame(facts)
+    surveys = {name: _survey(facts, conf, name, tell) for name in facts.branches}
+    for kind in ("nonfinite", "wild", "zero"):
+        report[kind] = {name: getattr(found, kind).plain() for name, found in surveys.items()}
+    report["constant"] = {n: constant_columns(s, facts.wavelength) for n, s in surveys.items()}
+    report["flat"] = {name: int(found.flat.sum()) for name, found in surveys.items()}
+    report["labels"] = {t: describe(t, facts.columns[t], facts.obsid) for t in facts.targets}
+    report["snr"] = _snr(facts)
+    report["policies"], kept = _policies(facts, conf, surveys, labelled)
+    report["split"], refusals = _split(workspace, conf, facts, values, kept)
+    report["memory"] = _memory(facts, conf, len(kept))
+    report["cache"] = _cache(facts)
+    report["problems"] = problems(report, conf, refusals)
     return report
 
 
-def format_report(report: dict[str, Any]) -> list[str]:
-    """Return the report as lines of at most 80 terminal cells."""
-    lines = [say("data.report.title")]
-    for name in joining.NAMES:
-        lines.append(
-            say(
-                "data.report.table",
-                name=name,
-                file=report["files"][name],
-                rows=report["rows"][name],
-                duplicates=report["duplicates"][name],
-                missing=report["missing"][name],
-            )
-        )
-    counts = {key: report[key] for key in ("matched", "stars", "unlabelled")}
-    lines.append(say("data.report.matched", **counts))
-    lines.append(say("data.report.grid", **{k: v for k, v in report["grid"].items() if k != "gaps"}))
-    lines += [say("data.report.gap", first=a, last=b) for a, b in report["grid"]["gaps"]]
-    for kind in ("nonfinite", "wild"):
-        for name, found in report[kind].items():
-            first = "; ".join(f"{p['obsid']} @ {p['wavelength']:g} A" for p in found["first"]) or "-"
-            lines.append(say(f"data.report.{kind}", **found | {"name": name, "first": first}))
-    for target, d in report["labels"].items():
-        if d["number"]:
-            lines.append(say("data.report.label", target=target, **d))
-        else:
-            lines.append(say("data.report.label_none", target=target))
-    if report["split"]:
-        lines.append(say("data.report.split", **report["split"]))
-    lines += [say("data.report.problem", text=text) for text in report["problems"]]
-    if not report["problems"]:
-        lines.append(say("data.report.fine"))
-    return [piece for line in lines for piece in _wrap(line)]
-
-
-def _grid(part: Spectra) -> dict[str, Any]:
-    steps = np.diff(part.wavelength)
+def grid(wavelength: np.ndarray) -> dict[str, Any]:
+    """Return points, ends, step, kind and gaps of a wavelength grid [L] in Å."""
+    steps = np.diff(wavelength)
     # a gap is a step much wider than both neighbours, so that a grid in log wavelength has none
     near = np.minimum(np.append(steps[1:], steps[-1]), np.append(steps[:1], steps[:-1]))
-    wide = np.flatnonzero(steps > 1.9 * near).tolist()
+    wide = np.flatnonzero(steps > 1.9 * near)
+    ordinary = np.delete(steps, wide)
+    ratios = np.delete(steps / wavelength[:-1], wide)
+    kind = "irregular"
+    for name, widths in (("linear", ordinary), ("log", ratios)):
+        # headers are rounded: a step may be off by a cent of its width
+        if len(widths) and np.ptp(widths) <= max(0.02 * float(np.median(widths)), 2e-6):
+            kind = name
+            break
     return {
-        "points": len(part.wavelength),
-        "first": float(part.wavelength[0]),
-        "last": float(part.wavelength[-1]),
+        "points": len(wavelength),
+        "first": float(wavelength[0]),
+        "last": float(wavelength[-1]),
         "step": round(float(np.median(steps)), 4),
-        "gaps": [[float(part.wavelength[i]), float(part.wavelength[i + 1])] for i in wide],
+        "kind": kind,
+        "gaps": [[float(wavelength[i]), float(wavelength[i + 1])] for i in wide.tolist()],
     }
 
 
-def _describe(values: np.ndarray) -> dict[str, Any]:
-    there = values[np.isfinite(values)]
-    d: dict[str, Any] = {"number": len(there), "missing": len(values) - len(there)}
-    if len(there):
-        d |= {"min": there.min(), "max": there.max(), "mean": there.mean(), "sd": there.std()}
-    return {k: v if isinstance(v, int) else round(float(v), 4) for k, v in d.items()}
+def _frame(facts: Facts) -> dict[str, Any] | None:
+    branch = facts.branches[-1]
+    return guess_frame(facts.table(branch), facts.match.rows[branch])
 
 
-def _wild(part: Spectra) -> dict[str, Any]:
-    pixels = stars = 0
-    first: list[tuple[int, np.ndarray]] = []
-    for start, mask in wild_blocks(part.flux):
-        rows = np.flatnonzero(mask.any(axis=1))
-        pixels += int(mask.sum())
-        stars += len(rows)
-        first += [(start + int(r), np.flatnonzero(mask[r])) for r in rows[: PLACES - len(first)]]
-    return _places(part, pixels, stars, first)
+def _survey(facts: Facts, conf: DataConf, branch: str, tell: Tell | None) -> Survey:
+    part = facts.table(branch)
+    rows = len(part.obsid)
+    return survey(
+        part,
+        getattr(conf.clip, branch),
+        mend=conf.nonfinite == "interpolate",
+        progress=(lambda done: tell(branch, done, rows)) if tell else None,
+    )
 
 
-def _places(part: Spectra, pixels: int, stars: int, bad: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
-    first = [
-        {
-            "obsid": part.obsid[row].item(),
-            "wavelength": float(part.wavelength[pixels_of_row[0]]),
-            "value": str(part.flux[row, pixels_of_row[0]]),  # a word: JSON has no NaN
-        }
-        for row, pixels_of_row in bad
-    ]
-    return {"pixels": pixels, "stars": stars, "first": first}
+def _snr(facts: Facts) -> dict[str, Any]:
+    """Return the quartiles of the column snr (or snrg …) and of the estimate from the spectra."""
+    named = [n for n, v in facts.columns.items() if n.lower().startswith("snr") and v.dtype.kind == "f"]
+    name = next((n for n in named if n.lower() in ("snr", "snrg")), named[0] if named else None)
+    told = quartiles(facts.columns[name]) if name else None
+    branch = facts.branches[-1]  # the normalised one, where there is one: no slope to speak of
+    estimate = quartiles(estimate_snr(facts.table(branch), facts.match.rows[branch]))
+    return {
+        "column": {"name": name} | told if told else None,
+        "estimate": {"branch": branch} | estimate if estimate else None,
+    }
 
 
-def _problems(report: dict[str, Any], conf: DataConf, refused: int) -> list[str]:
-    problems = []
-    if conf.duplicates == "fail" and any(report["duplicates"].values()):
-        problems.append(say("data.report.stop_duplicates"))
-    if conf.nonfinite == "fail" and refused:
-        problems.append(say("data.report.stop_nonfinite"))
-    empty = [target for target, d in report["labels"].items() if not d["number"]]
-    problems += [say("data.report.stop_label", target=target) for target in empty]
-    if not report["split"]:
-        problems.append(say("data.report.stop_empty"))
-    return problems
+def _policies(
+    facts: Facts, conf: DataConf, surveys: dict[str, Survey], labelled: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return what `stars.load` will change, and the rows of the stars [K] that it will keep."""
+    used = np.flatnonzero(labelled)[: conf.max_rows]
+    rows = {name: facts.match.rows[name][used] for name in facts.branches}
+    bad = {name: surveys[name].nonfinite.per_row[rows[name]] for name in facts.branches}
+    limit = int(HALF * len(facts.wavelength)) if conf.nonfinite == "interpolate" else 0
+    good = np.all([counts <= limit for counts in bad.values()], axis=0)
+    touched = np.any([counts > 0 for counts in bad.values()], axis=0)
+    kept = used if conf.nonfinite == "fail" else used[good]
+    clipped = {
+        name: int((surveys[name].below + surveys[name].above)[rows[name]][good].sum())
+        for name in facts.branches
+    }
+    mending = conf.nonfinite == "interpolate"
+    told = {
+        "clip": {n: list(b) if (b := getattr(conf.clip, n)) else None for n in facts.branches},
+        "clipped": clipped,
+        "interpolated": {
+            "pixels": int(sum(counts[good].sum() for counts in bad.values())) if mending else 0,
+            "stars": int((touched & good).sum()) if mending else 0,
+        },
+        "dropped": int((~good).sum()) if conf.nonfinite != "fail" else 0,
+        "refused": int(touched.sum()) if conf.nonfinite == "fail" else 0,
+        "duplicates": conf.duplicates,
+        "nonfinite": conf.nonfinite,
+        "kept": len(kept),
+    }
+    return told, kept
 
 
-def _wrap(line: str) -> list[str]:
-    """Break a line at 80 terminal cells; a Chinese character takes two, so it is counted as two."""
-    if _cells(line) <= WIDTH:
-        return [line]
-    if _cells(line) == len(line):
-        return textwrap.wrap(line, WIDTH, subsequent_indent="    ")
-    pieces, current = [], ""
-    for letter in line:
-        if _cells(current + letter) > WIDTH:
-            pieces.append(current)
-            current = "    "
-        current += letter
-    return [*pieces, current]
+def _split(
+    workspace: Workspace, conf: DataConf, facts: Facts, values: np.ndarray, kept: np.ndarray
+) -> tuple[dict[str, int], list[str]]:
+    """Return the sizes of the parts, and why the stars cannot be split as the conf says."""
+    if not len(kept):
+        return {}, []
+    planned = getattr(splitting, "planned", None)
+    if planned is None:
+        return dict(zip(PARTS, splitting.sizes(len(kept), conf.split.ratios), strict=True)), []
+    names = np.array(getattr(facts.raw.tables, "parts", ()))
+    number = getattr(facts.raw.labels, "part", None)
+    parts = names[number[facts.match.rows["labels"][kept]]] if len(names) and number is not None else None
+    others = {name: v[kept] for name, v in facts.columns.items() if name not in facts.targets}
+    labels = values[kept].astype(np.float32)
+    sizes, refusals = planned(workspace, conf, facts.obsid[kept], labels, columns=others, parts=parts)
+    return dict(sizes), list(refusals)
 
 
-def _cells(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+def _memory(facts: Facts, conf: DataConf, stars: int) -> dict[str, Any]:
+    """Return the bytes that the kept stars take in memory, the machine's, and whether they will be held."""
+    held = stars * (len(facts.wavelength) * len(facts.branches) + len(facts.targets)) * 4
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"bytes": held, "machine": machine, "resident": held <= conf.memory_share * machine}
+
+
+def _cache(facts: Facts) -> dict[str, Any] | None:
+    """Return the folders that the fluxes are mapped from and their bytes, None where there is no cache."""
+    files = {file for name in facts.branches if (file := _mapped(facts.table(name).flux)) is not None}
+    if not files:
+        return None
+    folders = {file.parent for file in files}
+    size = sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
+    return {"folders": sorted(str(folder) for folder in folders), "bytes": size}
+
+
+def _mapped(array: Any) -> Path | None:
+    while array is not None:
+        if isinstance(array, np.memmap) and array.filename:
+            return Path(str(array.filename))
+        array = getattr(array, "base", None)
+    return None
