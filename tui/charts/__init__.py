@@ -7,8 +7,9 @@ chart is built.
 from __future__ import annotations
 
 from tui.charts.lines import Line, Mark, colour_of
+from tui.charts.plate import Frame
 from tui.charts.render import is_warm, warm_up
 from tui.charts.series import Series
 from tui.charts.widget import Chart
 
-__all__ = ["Chart", "Line", "Mark", "Series", "colour_of", "is_warm", "warm_up"]
+__all__ = ["Chart", "Frame", "Line", "Mark", "Series", "colour_of", "is_warm", "warm_up"]

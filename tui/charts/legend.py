@@ -34,6 +34,8 @@ def title_strip(title: str, lines: Sequence[Line], words: Sequence[str], width: 
 
 def entry(line: Line) -> str:
     """Return the legend entry of one line, such as 'A train 0.012 (min 0.01)'."""
+    if line.legend:
+        return f"{line.letter} {line.legend}"
     last, low = line.series.last(), line.series.minimum()
     if last is None or low is None:
         return say("charts.entry_empty", letter=line.letter, name=line.name)

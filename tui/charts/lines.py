@@ -16,7 +16,7 @@ from tui.charts import axes
 from tui.charts.series import Series
 
 Marker = Literal["braille", "hd", "ascii"]
-Kind = Literal["nonfinite", "best", "checkpoint", "lr"]
+Kind = Literal["nonfinite", "best", "checkpoint", "lr", "clipped", "zero", "line", "faint"]
 
 # ANSI indices, so that the palette of the user's terminal rules. No red (1, 9): red is non-finite.
 COLOURS = (2, 3, 4, 5, 6, 10, 11, 12, 13, 14)
@@ -28,7 +28,8 @@ class Line:
     """One curve; colour and letter are filled in by `dressed` when they are not given.
 
     The letter stands in the legend and on the curve, so that colour is never the only carrier.
-    `weight` above 0 draws the moving average instead of the points themselves.
+    `weight` above 0 draws the moving average instead of the points themselves. `legend` replaces the name,
+    last value and minimum of the legend.
     """
 
     name: str
@@ -37,15 +38,21 @@ class Line:
     letter: str = ""
     dim: bool = False
     weight: float = 0.0
+    legend: str = ""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened at one x: a red guide for 'nonfinite', a sign on the axis for the others."""
+    """Something at one x: a red guide for 'nonfinite', a sign on the axis for the others.
+
+    'line' and 'faint' are places to look at (a spectral line): a dim guide under a label above the curves, as
+    many as there is room for, the first ones first; `until` underlines a range from x on the axis.
+    """
 
     x: float
     kind: Kind
     label: str = ""
+    until: float | None = None
 
 
 def colour_of(name: str) -> int:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from tui.charts.render import Curve
 
 RED = ansi(9, bold=True)
-_SIGNS = {"checkpoint": ("^", ansi(6)), "lr": ("~", ansi(5)), "best": ("*", ansi(10, bold=True))}
+_SIGNS = {
+    "checkpoint": ("^", ansi(6)),
+    "lr": ("~", ansi(5)),
+    "best": ("*", ansi(10, bold=True)),
+    "zero": ("o", ansi(6)),
+    "clipped": ("!", ansi(11, bold=True)),
+}
+_LINES = {"line": ansi(7), "faint": ansi(7, dim=True)}
+_GUIDE = ansi(7, dim=True)
 
 
 def draw_marks(rows: list[list[Cell]], axis: list[Cell], marks: Sequence[Mark], plate: Plate) -> None:
@@ -41,6 +49,44 @@ def draw_marks(rows: list[list[Cell]], axis: list[Cell], marks: Sequence[Mark], 
         _write_label(rows, column, text.replace("✗", plate.glyphs.cross), RED, plate, force=True)
     for column, _ in bad:
         write(floor, column, plate.glyphs.cross, RED)
+
+
+def draw_lines(
+    rows: list[list[Cell]], axis: list[Cell], above: list[list[Cell]], marks: Sequence[Mark], plate: Plate
+) -> None:
+    """Write the labels of lines into the rows above the curves, and a dim guide under each that found room.
+
+    The lowest row is filled first; a label that would touch another goes one row up, or is left out.
+    """
+    for mark in marks:
+        style = _LINES.get(mark.kind)
+        if style is None:
+            continue
+        if mark.until is not None and axis:
+            _underline(axis, mark.x, mark.until, plate)
+        column = plate.column(mark.x)
+        text = shorten(mark.label, plate.width, plate.glyphs.ellipsis)
+        length = len(text_cells(text, style))
+        if column is None or not text:
+            continue
+        start = max(0, min(column - length // 2, plate.width - length))
+        for row in reversed(above):
+            if all(cell[0] == " " for cell in row[max(0, start - 1) : start + length + 1]):
+                write(row, start, text, style)
+                for below in rows:
+                    if below[column][0] == " ":
+                        below[column] = (plate.glyphs.line, _GUIDE)
+                break
+
+
+def _underline(axis: list[Cell], low: float, high: float, plate: Plate) -> None:
+    low, high = max(low, plate.x_range[0]), min(high, plate.x_range[1])
+    first, last = plate.column(low), plate.column(high)
+    if first is None or last is None or low > high:
+        return
+    for column in range(first, last + 1):
+        if axis[column][0] == plate.glyphs.horizontal:
+            axis[column] = (plate.glyphs.span, _LINES["line"])
 
 
 def draw_letters(rows: list[list[Cell]], curves: Sequence[Curve], plate: Plate) -> None:

@@ -6,6 +6,7 @@ curve.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.strip import Strip
@@ -29,10 +30,27 @@ class Glyphs:
     guide: str
     cross: str
     ellipsis: str
+    line: str
+    span: str
 
 
-BOX = Glyphs("│", "┤", "─", "┬", "└", "╎", "✗", "…")
-ASCII = Glyphs("|", "+", "-", "+", "+", ":", "x", "~")
+BOX = Glyphs("│", "┤", "─", "┬", "└", "╎", "✗", "…", "┊", "═")
+ASCII = Glyphs("|", "+", "-", "+", "+", ":", "x", "~", "'", "=")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How the axes of a chart are written: `plain_x` says 5000 and not 5k; `gutter` is the least width of the
+    y labels, so that charts above each other line up; `label_rows` are kept free above the curves.
+    """
+
+    plain_x: bool = False
+    gutter: int = 0
+    x_axis: bool = True
+    label_rows: int = 0
+
+
+ORDINARY = Frame()
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,10 @@ class Plate:
         *,
         log_y: bool,
         ascii_only: bool,
+        frame: Frame = ORDINARY,
     ) -> Plate:
         """Return the frame of a chart of the given outer size."""
-        has_axis = height >= _MIN_HEIGHT
+        has_axis = frame.x_axis and height >= _MIN_HEIGHT
         plot_height = height - 2 if has_axis else height
         marks = (axes.log_ticks if log_y else axes.ticks)(*y_range, max(2, min(8, plot_height // 3)))
         texts = axes.labels([value for _, value in marks])
@@ -69,12 +88,14 @@ class Plate:
             for (place, _), text in zip(marks, texts, strict=True)
             if y_range[0] <= place <= y_range[1]
         }
-        gutter = max((len(text) for text in rows.values()), default=0) + 1
+        gutter = max(frame.gutter, max((len(text) for text in rows.values()), default=0) + 1)
         if width < _MIN_WIDTH or gutter > width // 3:
             gutter, rows = 0, {}
         plot_width = width - gutter
         x_marks = axes.ticks(*x_range, max(2, plot_width // 12), whole=True)
         x_texts = axes.labels([value for _, value in x_marks])
+        if frame.plain_x:
+            x_texts = [f"{value:.10g}" for _, value in x_marks]
         x_ticks = [
             (cell_at(place, x_range, plot_width), text)
             for (place, _), text in zip(x_marks, x_texts, strict=True)
@@ -94,9 +115,11 @@ class Plate:
             row[column] = (self.glyphs.x_tick, PLAIN)
         return row
 
-    def assemble(self, rows: list[list[Cell]], bottom: list[Cell]) -> list[Strip]:
-        """Return the strips of the whole body: labels, curves, axis."""
-        whole: list[Strip] = []
+    def assemble(
+        self, rows: list[list[Cell]], bottom: list[Cell], above: Sequence[list[Cell]] = ()
+    ) -> list[Strip]:
+        """Return the strips of the whole body: what stands above, then labels, curves, axis."""
+        whole = [join(self._beside("", row)) for row in above]
         for y, row in enumerate(rows):
             text = self.y_ticks.get(y, "")
             glyph = self.glyphs.y_tick if text else self.glyphs.vertical

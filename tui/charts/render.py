@@ -16,8 +16,8 @@ from textual.strip import Strip
 
 from tui.charts import axes, strips
 from tui.charts.lines import Line, Mark, Marker, dressed
-from tui.charts.overlay import draw_letters, draw_marks
-from tui.charts.plate import Plate
+from tui.charts.overlay import draw_letters, draw_lines, draw_marks
+from tui.charts.plate import ORDINARY, Frame, Plate
 from tui.charts.series import picks
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def render(
     x_range: axes.Range | None = None,
     y_range: axes.Range | None = None,
     marker: Marker = "braille",
+    frame: Frame = ORDINARY,
 ) -> list[Strip]:
     """Return `height` strips of `width` cells; `y_range` is in the units of the data."""
     if width < 1 or height < 1:
@@ -85,7 +86,10 @@ def render(
     x_range = axes.widen(*(x_range or axes.union(line.series.x_bounds() for line in lines) or (0.0, 1.0)))
     columns = [_visible(line, x_range, log_y) for line in lines]
     y_range = _axis_range(columns, y_range, log_y)
-    plate = Plate.of(width, height, x_range, y_range, log_y=log_y, ascii_only=marker == "ascii")
+    label_rows = min(frame.label_rows, max(0, height - 4))
+    plate = Plate.of(
+        width, height - label_rows, x_range, y_range, log_y=log_y, ascii_only=marker == "ascii", frame=frame
+    )
     curves = [
         _curve(line, x, y, x_range, y_range, plate.width * (1 if marker == "ascii" else 2))
         for line, (x, y) in zip(lines, columns, strict=True)
@@ -93,10 +97,12 @@ def render(
     picture = strips.split(_rasterise(curves, plate.width, plate.height, marker))
     rows = [strips.fit(strips.cells(strip), plate.width) for strip in picture[: plate.height]]
     bottom = plate.axis_row()
+    above: list[list[strips.Cell]] = [strips.fit([], plate.width) for _ in range(label_rows)]
+    draw_lines(rows, bottom, above, marks, plate)
     draw_marks(rows, bottom, marks, plate)
     if sum(not line.dim for line in lines) > 1:
         draw_letters(rows, [curve for curve in curves if not curve.dim], plate)
-    return plate.assemble(rows, bottom)
+    return plate.assemble(rows, bottom, above)
 
 
 def left_out(lines: Sequence[Line], x_range: axes.Range | None = None) -> int:

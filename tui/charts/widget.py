@@ -18,6 +18,7 @@ from engine.words import say
 from tui.charts import axes, render
 from tui.charts.legend import message_strips, title_strip
 from tui.charts.lines import Line, Mark, Marker, dressed, extent, nonfinite_marks
+from tui.charts.plate import ORDINARY, Frame
 from tui.charts.strips import changed_spans
 
 SMOOTHING = 0.9  # weight of the past in the moving average, as other dashboards have it
@@ -39,6 +40,7 @@ class Chart(Widget, can_focus=False):
         unit: str = "",
         log_y: bool = False,
         marker: Marker = "braille",
+        frame: Frame = ORDINARY,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class Chart(Widget, can_focus=False):
         self.log_y = log_y
         self.smooth = False
         self.marker: Marker = marker
+        self.frame = frame
         self.view: axes.Range | None = None  # the part of the x axis zoomed into; None shows everything
         self.builds = 0  # how often the strips were built: a test and a budget watch it
         self._chart_lines: list[Line] = []
@@ -203,6 +206,7 @@ class Chart(Widget, can_focus=False):
             log_y=self.log_y,
             x_range=view,
             marker=self.marker,
+            frame=self.frame,
         )
         return hidden, strips
 
