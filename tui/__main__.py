@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from engine import exit_codes, words
 from engine.errors import BadInput
@@ -15,7 +16,7 @@ def main() -> int:
     if wanted is None:
         from engine.cli import main as run_verb
 
-        return run_verb(argv)
+        return run_verb(argv, draw=_draw)
     words.choose(wanted.get("--lang"))
     try:
         from tui import boot
@@ -25,6 +26,13 @@ def main() -> int:
         for line in error.lines:
             print(line, file=sys.stderr)
         return exit_codes.BAD_INPUT
+
+
+def _draw(*what: Any) -> list[str]:
+    """Draw a spectrum for `data spectrum`; Textual and plotext are imported only then."""
+    from tui.plain import drawing
+
+    return drawing(*what)
 
 
 def _app_arguments(argv: list[str]) -> dict[str, str] | None:

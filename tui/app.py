@@ -59,10 +59,16 @@ class SpectuiApp(App[None]):
     @staticmethod
     def _modes_of() -> dict[str, Any]:
         from tui.screens.compare import CompareScreen
+        from tui.screens.data import DataScreen
         from tui.screens.experiments import ExperimentsScreen
         from tui.screens.runs import RunsScreen
 
-        return {"runs": RunsScreen, "experiments": ExperimentsScreen, "compare": CompareScreen}
+        return {
+            "runs": RunsScreen,
+            "experiments": ExperimentsScreen,
+            "compare": CompareScreen,
+            "data": DataScreen,
+        }
 
     async def on_mount(self) -> None:
         loop = asyncio.get_running_loop()

@@ -29,12 +29,13 @@ class Key:
         return pretty(choices[-1] if where == "launch" and self.where == "app" else choices[0])
 
 
-PLACES = ("app", "runs", "run", "experiments", "compare", "launch")
+PLACES = ("app", "runs", "run", "experiments", "compare", "launch", "data", "spectrum")
 
 KEYS: tuple[Key, ...] = (
     Key("app.runs", "1", "mode('runs')", "app"),
     Key("app.experiments", "2", "mode('experiments')", "app"),
     Key("app.compare", "3", "mode('compare')", "app"),
+    Key("app.data", "4", "mode('data')", "app"),
     Key("app.palette", "colon,ctrl+p", "command_palette", "app", 8),
     Key("app.help", "question_mark,f1", "help", "app", 9),
     Key("app.back", "escape", "back", "app"),
@@ -81,6 +82,25 @@ KEYS: tuple[Key, ...] = (
     Key("launch.previous", "up,ctrl+b", "app.focus_previous", "launch"),
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
     Key("launch.cancel", "escape", "cancel", "launch", 2),
+    Key("data.open", "enter", "open", "data", 1),
+    Key("data.next", "tab", "next_pane", "data", 2),
+    Key("data.refresh", "r,f5", "refresh_now", "data", 3),
+    Key("data.copy", "y", "copy", "data"),
+    Key("spectrum.next", "j,down,n", "step(1)", "spectrum", 1),
+    Key("spectrum.previous", "k,up,p", "step(-1)", "spectrum"),
+    Key("spectrum.search", "slash", "search", "spectrum", 2),
+    Key("spectrum.zoom_in", "plus,equals_sign", "zoom(2)", "spectrum", 3),
+    Key("spectrum.zoom_out", "minus", "zoom(0.5)", "spectrum"),
+    Key("spectrum.pan_left", "less_than_sign,comma,left", "pan(-0.5)", "spectrum"),
+    Key("spectrum.pan_right", "greater_than_sign,full_stop,right", "pan(0.5)", "spectrum"),
+    Key("spectrum.fit", "0", "fit", "spectrum"),
+    Key("spectrum.lines", "l", "lines", "spectrum", 4),
+    Key("spectrum.frame", "v", "frame", "spectrum", 5),
+    Key("spectrum.overlay", "o", "overlay", "spectrum", 6),
+    Key("spectrum.first", "g,home", "edge(0)", "spectrum"),
+    Key("spectrum.last", "G,end", "edge(1)", "spectrum"),
+    Key("spectrum.back", "escape", "back", "spectrum"),
+    Key("spectrum.copy", "y", "copy", "spectrum"),
 )
 
 _NAMES = {

@@ -9,7 +9,7 @@ from textual.widgets import Static
 from engine.words import say
 from tui import keys
 
-MODES = ("runs", "experiments", "compare")
+MODES = ("runs", "experiments", "compare", "data")
 _MOST_KEYS = 7
 
 
