@@ -57,7 +57,8 @@ def test_bad_pixels_are_seen_and_the_rest_keeps_its_scale(read: facts.Facts) -> 
 @pytest.mark.parametrize(
     ("expression", "count"),
     [
-        ("", 12), ("FeH < -2", 6), ("FeH = -1.44", 1), ("FeH < -1.44", 7), ("feh >= -0.36 AND Teff>5000", 1), ("CFe = none", 6),
+        ("", 12), ("FeH < -2", 6), ("FeH = -1.44", 1), ("FeH < -1.44", 7),
+        ("feh >= -0.36 AND Teff>5000", 1), ("CFe = none", 6),
         ("CFe != none and Teff <= 5300", 2), ("CFe > 0", 6), ("CFe < 9 ", 6), ("obsid >= 1071", 2),
         ("name ~ hd 1", 3), ("name = 'HD 3'", 1), ("HD 1", 3), ("1001", 1), ("102", 2),
     ],
