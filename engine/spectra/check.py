@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.spectra import BRANCHES, PARTS, DataConf
+from engine.spectra import BRANCHES, DataConf
 from engine.spectra import join as joining
-from engine.spectra.split import sizes
+from engine.spectra.split import planned
 from engine.spectra.stars import nonfinite_per_star, wild_blocks
 from engine.spectra.tables import Progress, Spectra
 from engine.words import say
@@ -56,9 +56,9 @@ def check(workspace: Workspace, conf: DataConf, progress: Progress | None = None
         refused += int((counts[rows[labelled]] > 0).sum())
         if conf.nonfinite == "drop":
             usable &= counts[rows] == 0
-    limited = min(int(usable.sum()), conf.max_rows or int(usable.sum()))
-    report["split"] = dict(zip(PARTS, sizes(limited, conf.split.ratios), strict=True)) if limited else {}
-    report["problems"] = _problems(report, conf, refused)
+    used = np.flatnonzero(usable)[: conf.max_rows]
+    report["split"], unsplit = planned(workspace, conf, matched.obsid[used], values[used])
+    report["problems"] = _problems(report, conf, refused) + unsplit
     return report
 
 
