@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.spectra.resample import Resampler
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -48,10 +50,14 @@ def take(rows: Rows, index_B: Tensor) -> Batch:
 
 
 class Batches:
-    """Endless training batches; `epoch` (1-based) and `position` say where it stands."""
+    """Endless training batches; `epoch` (1-based) and `position` say where it stands.
 
-    def __init__(self, rows: Rows, batch_size: int, seed: int) -> None:
+    Without a `resampler` an epoch is every row once; with one it is the draw of its (seed, epoch).
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, seed: int, resampler: Resampler | None = None) -> None:
         self.rows = rows
+        self.resampler = resampler
         self.batch_size = min(batch_size, len(rows))
         self.seed = seed
         self.epoch = 1
@@ -60,9 +66,14 @@ class Batches:
         self._order_N = torch.empty(0, dtype=torch.int64)
 
     @property
+    def length(self) -> int:
+        """Rows drawn in an epoch."""
+        return len(self.rows) if self.resampler is None else self.resampler.length
+
+    @property
     def per_epoch(self) -> int:
         """Batches in an epoch. A last batch of one star is never given: batch statistics need two."""
-        whole, rest = divmod(len(self.rows), self.batch_size)
+        whole, rest = divmod(self.length, self.batch_size)
         return max(1, whole + (rest > 1))
 
     @property
@@ -81,14 +92,17 @@ class Batches:
 
     def _order(self) -> Tensor:
         if self._ordered_epoch != self.epoch:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order_N = torch.randperm(len(self.rows), generator=generator)
+            if self.resampler is None:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+                order_N = torch.randperm(len(self.rows), generator=generator)
+            else:
+                order_N = torch.from_numpy(self.resampler.order(self.seed, self.epoch))
             self._order_N = order_N.to(self.rows.labels_NT.device)
             self._ordered_epoch = self.epoch
         return self._order_N
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "rows": len(self.rows)}
+        return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "rows": self.length}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.position, self.seed = state["epoch"], state["position"], state["seed"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from engine.conf.schema import Conf
 from engine.errors import BadInput
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
-from engine.spectra.scale import Scaler, fit
+from engine.spectra import resample, stats
+from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
 from engine.train import checkpoint, loop
@@ -40,25 +40,6 @@ from models import contract, registry
 from models.errors import ContractError, DuplicateModel, ModelError, UnknownModel
 
 _EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Scalers:
-    """What turns fluxes and labels into what the network sees; fitted on training rows only."""
-
-    continuum: Scaler
-    labels: Scaler
-
-    @classmethod
-    def fitted(cls, conf: Conf, stars: Stars, split: Split) -> Scalers:
-        """Fit on the training rows: one pooled number for the continuum, one per label."""
-        return cls(
-            fit(conf.data.continuum_scaler, stars.continuum, split.train, pooled=True),
-            fit(conf.data.label_scaler, stars.labels, split.train),
-        )
-
-    def to_state(self) -> dict[str, Any]:
-        return {"continuum": self.continuum.to_state(), "labels": self.labels.to_state()}
 
 
 def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
@@ -120,7 +101,7 @@ def run_session(
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
     seed_everything(settings.seed)
-    scalers = Scalers.fitted(conf, stars, split)
+    scalers = _fit_scalers(workspace, conf, stars, split, events, report)
     network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
     parameters = contract.count_parameters(network)
     events.append(
@@ -131,7 +112,11 @@ def run_session(
     if not len(parts["train"]):
         raise BadInput(say("train.no_points", targets=", ".join(conf.data.targets)))
 
-    batches = Batches(parts["train"], settings.batch_size, settings.seed)
+    resampler = resample.plan(conf.data.resample, stars, split.train)
+    if resampler is not None:
+        events.append("resample", **resampler.facts)
+        report.line(resample.describe(resampler.facts))
+    batches = Batches(parts["train"], settings.batch_size, settings.seed, resampler)
     steps = settings.epochs * batches.per_epoch
     optimizer = build_optimizer(network, settings)
     state = loop.State(
@@ -182,6 +167,20 @@ def run_session(
     return outcome
 
 
+def _fit_scalers(
+    workspace: Workspace, conf: Conf, stars: Stars, split: Split, events: EventLog, report: Report
+) -> Scalers:
+    """Fit on the training rows, or take a stats file's numbers; say once which columns have no spread."""
+    given = stats.fixed(workspace, conf.data)
+    scalers = Scalers.fitted(conf.data, stars, split.train, given.scalers)
+    warnings = scalers.warnings(stars)
+    for text in warnings:
+        events.append("message", level="warning", text=text)
+    for text in (*given.notes, *warnings):
+        report.line(text)
+    return scalers
+
+
 def _rows(stars: Stars, index_N: NDArray[np.intp], scalers: Scalers, device: torch.device) -> Rows:
     """Scale the rows of one part and put them on the device."""
 
@@ -190,7 +189,7 @@ def _rows(stars: Stars, index_N: NDArray[np.intp], scalers: Scalers, device: tor
 
     return Rows(
         tensor(scalers.continuum.transform(stars.continuum[index_N])),
-        tensor(stars.normalized[index_N]),
+        tensor(scalers.normalized.transform(stars.normalized[index_N])),
         tensor(scalers.labels.transform(stars.labels[index_N])),
         [str(obsid) for obsid in stars.obsid[index_N].tolist()],
     )
