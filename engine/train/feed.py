@@ -93,6 +93,9 @@ class Feed:
 def choose(stars: Stars, share: float, device: torch.device, *, limit: tuple[int, str] | None = None) -> Feed:
     """Decide where training reads from; `limit` is what the process may use, asked from the system if None.
 
+    The branches of `stars` may be arrays, maps, or files that read rows on demand (a map of a large file may
+    itself break an address space limit).
+
     Raises:
         BadInput: the set is beyond `share` of the limit and in no cache, or its cache files do not fit it.
     """
@@ -118,7 +121,9 @@ def _branches(stars: Stars) -> tuple[str, ...]:
 
 
 def _tensors(stars: Stars, device: torch.device) -> tuple[Tensor, Tensor]:
-    held = [as_tensor(getattr(stars, name)).to(device) for name in _branches(stars)]
+    arrays = [getattr(stars, name) for name in _branches(stars)]
+    arrays = [np.load(a.path, mmap_mode="r") if isinstance(a, FluxFile) else a for a in arrays]
+    held = [as_tensor(array).to(device) for array in arrays]
     return held[0], held[-1]
 
 
