@@ -20,7 +20,8 @@ from engine.conf.data import Resample
 from engine.spectra import resample, scale
 from engine.spectra.stars import Stars
 from engine.spectra.synthetic import write_demo
-from engine.train.batches import Batches, Rows
+from engine.train.batches import Batches
+from engine.train.rows import Resident, Rows
 
 ROOT = Path(__file__).resolve().parents[3]
 CONF = """
@@ -158,7 +159,8 @@ def test_batches_go_on_exactly_where_they_stood() -> None:
     stars = Stars(np.arange(31), feh, feh, feh, ("FeH",), np.zeros(1), "f")
     sampler = resample.plan(Resample(strategy="balanced"), stars, np.arange(31))
     tensor = torch.from_numpy(feh)
-    rows = Rows(tensor, tensor, tensor, [str(i) for i in range(31)])
+    source = Resident(tensor, tensor, torch.arange(31), torch.device("cpu"))
+    rows = Rows(source, tensor, [str(i) for i in range(31)])
     first = Batches(rows, 4, 9, sampler)
     walk = iter(first)
     seen = [next(walk).index_B.tolist() for _ in range(11)]
