@@ -74,9 +74,9 @@ def deal(rng: np.random.Generator, units: Units, targets: Sequence[int]) -> np.n
 
     A stratum is cut in the proportions of what the parts still need, so with units of one star the totals
     are exact and each stratum is within about a star of its share; with groups the later, smaller units
-    make good what the larger ones did. The remainder of a stratum is drawn, not always given to the largest part:
-    otherwise tiny strata would all go to training. No part with a target stays empty: `targets` must not ask
-    for more parts than there are units.
+    make good what the larger ones did. The remainder of a stratum is drawn, not always given to the largest
+    part: otherwise tiny strata would all go to training. No part with a target stays empty: `targets` must
+    not ask for more parts than there are units.
     """
     need = np.array(targets, np.int64)
     wanted = need > 0
