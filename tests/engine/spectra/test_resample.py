@@ -44,16 +44,12 @@ def test_edges_of_the_classes() -> None:
         ({"strategy": "balanced"}, [125, 125, 125, 125]),
         ({"strategy": "auto"}, [420, 420, 420, 420]),
         ({"strategy": "weights"}, [3, 17, 60, 420]),
-        ({"strategy": "weights", "weights": [10.0, 5.0, 1.0, 0.5]}, [34, 95, 67, 304 - 70 + 70]),
+        ({"strategy": "weights", "weights": [10.0, 5.0, 1.0, 0.5]}, [39, 110, 78, 273]),
         ({"strategy": "weights", "weights": [0.0, 1.0, 1.0, 0.0]}, [0, 110, 390, 0]),
     ],
 )
 def test_counts_are_exact_in_every_epoch(conf: dict[str, Any], counts: list[int]) -> None:
     made = plan(survey(), **conf)
-    if conf.get("weights") == [10.0, 5.0, 1.0, 0.5]:
-        share = np.array([30, 85, 60, 210]) * 500 / 385
-        counts = drawn(made)
-        assert sum(counts) == 500 and np.abs(np.array(counts) - share).max() < 1
     for epoch in (1, 2, 30):
         assert drawn(made, epoch) == counts == list(made.draws)
         repeats = made.repeats(5, epoch)

@@ -54,7 +54,7 @@ def test_round_trip(kind: str, columns: int, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("labels", [1, 2, 3, 4])
 @pytest.mark.parametrize("scope", ["pooled", "pixel"])
 @pytest.mark.parametrize("kind", scale.KINDS)
-def test_all_scalers_fit_train_rows_alone_and_survive_the_checkpoint(kind: str, scope: str, labels: int) -> None:
+def test_train_rows_alone_are_fitted_and_kept(kind: str, scope: str, labels: int) -> None:
     stars = stars_of(np.random.default_rng(7), labels=labels)
     conf = Data(continuum_scaler=kind, normalized_scaler=kind, label_scaler=kind, scaler_scope=scope)
     train = np.arange(0, 80, 2)

@@ -1,4 +1,4 @@
-"""Every way to split: a function of conf and obsids alone, whole groups, equal bins, folds that cover everything."""
+"""Every way to split: a function of conf and obsids alone; whole groups, equal bins, folds without a gap."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def survey(number: int = 600) -> Stars:
     star_id[rng.random(number) < 0.3] = ""
     lone = rng.random(number) < 0.4
     star_id[lone] = [f"L{n}" for n in range(lone.sum())]
-    return some_stars(1000 + 3 * np.arange(number), feh, columns={"star_id": star_id, "snr": rng.random(number)})
+    columns = {"star_id": star_id, "snr": rng.random(number)}
+    return some_stars(1000 + 3 * np.arange(number), feh, columns=columns)
 
 
 def shuffled(stars: Stars) -> Stars:
@@ -139,7 +140,7 @@ def test_every_bin_is_cut_alike(bins: int) -> None:
 
 def test_lonely_bins_do_not_all_train() -> None:
     feh = np.append(np.linspace(-4, -1, 60), np.full(540, 0.0))
-    placed = {name: 0 for name in split.PARTS}
+    placed = dict.fromkeys(split.PARTS, 0)
     for seed in range(20):
         parts = divide(some_stars(np.arange(600), feh), method="stratified", bins=100, seed=seed)
         for name in split.PARTS:
@@ -155,7 +156,7 @@ def test_stratified_without_feh() -> None:
     stars.columns["feh"] = np.array(["-1.5", "", "-9999", *["0.1"] * 27], dtype=object)
     assert divide(stars, method="stratified").facts["unbinned"] == 2
     stars.columns["feh"][4] = "poor"
-    with pytest.raises(BadInput, match="FeH is not a column of numbers .*poor"):
+    with pytest.raises(BadInput, match=r"FeH is not a column of numbers .*poor"):
         divide(stars, method="stratified")
 
 

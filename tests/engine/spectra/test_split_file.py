@@ -107,7 +107,8 @@ def test_a_part_that_the_data_does_not_have(tmp_path: Path) -> None:
 
 def test_folds_of_a_file(tmp_path: Path) -> None:
     stars = some_stars(np.arange(30))
-    text = "obsid,part\n" + "".join(f"{i},{'test' if i < 5 else 'val' if i < 9 else 'train'}\n" for i in range(25))
+    parts = ["test"] * 5 + ["val"] * 4 + ["train"] * 16
+    text = "obsid,part\n" + "".join(f"{i},{part}\n" for i, part in enumerate(parts))
     folds = [from_file(stars, text, tmp_path, folds=4, fold=k) for k in (1, 2, 3, 4)]
     assert sorted(np.concatenate([f.val for f in folds]).tolist()) == list(range(5, 25))
     assert all(f.test.tolist() == [0, 1, 2, 3, 4] and len(f.train) == 15 for f in folds)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,10 @@ def test_file_of_another_run_with_fixed_statistics(root: Path) -> None:
     assert code == 0 and first is not None, said
     assert "split alike in 4 bins of FeH" in said and "fold 2 of 3 validates" in said
     parts = kept(first)
-    assert len(parts) == 60 and [list(parts.values()).count(p) for p in ("train", "val", "test")] == [36, 18, 6]
+    sizes = {"train": 36, "val": 18, "test": 6}
+    assert len(parts) == 60 and Counter(parts.values()) == sizes
     data = next(e for e in events(first) if e["kind"] == "data")
-    assert data["split"]["method"] == "stratified" and (data["train"], data["val"], data["test"]) == (36, 18, 6)
+    assert data["split"]["method"] == "stratified" and {name: data[name] for name in sizes} == sizes
 
     lines = (first / "split.csv").read_text().splitlines()[:-2]  # two stars are left out
     (root / "dataset" / "spectral" / "mine.csv").write_text("\n".join(lines) + "\n")

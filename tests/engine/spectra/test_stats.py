@@ -18,7 +18,8 @@ from engine.workspace import Workspace
 TARGETS = ["Teff", "logg", "FeH", "CFe"]
 
 
-def block(mean: float, sd: float, low: float, quarter: float, middle: float, three: float, high: float) -> Any:
+def block(mean: float, sd: float, *points: float) -> Any:
+    low, quarter, middle, three, high = points
     return {
         "mean": mean, "variance": sd**2, "std_dev": sd, "min": low, "max": high, "25th_percentile": quarter,
         "median_50th_percentile": middle, "75th_percentile": three,
@@ -68,7 +69,7 @@ def test_the_numbers_of_the_file_are_used(
     write(workspace, example())
     found = stats.fixed(workspace, conf(kind))
     continuum, labels = found.scalers["continuum"], found.scalers["labels"]
-    assert (continuum.kind, continuum.centre.tolist(), continuum.scale.tolist()) == (kind, [flux[0]], [flux[1]])
+    assert (continuum.kind, *continuum.centre, *continuum.scale) == (kind, *flux)
     assert labels.centre.shape == (4,) and (labels.centre[0], labels.scale[0]) == pytest.approx(teff)
     rng = np.random.default_rng(0)
     spectra = rng.lognormal(6, 1, (20, 5)).astype(np.float32)
@@ -77,7 +78,8 @@ def test_the_numbers_of_the_file_are_used(
     scalers = scale.Scalers.fitted(conf(kind), stars, np.arange(9), found.scalers)
     expected = (spectra.astype(np.float64) - flux[0]) / flux[1]
     np.testing.assert_allclose(scalers.continuum.transform(spectra), expected, rtol=1e-5)
-    np.testing.assert_allclose(scalers.labels.inverse(scalers.labels.transform(truth)), truth, rtol=1e-4, atol=1e-4)
+    back = scalers.labels.inverse(scalers.labels.transform(truth))
+    np.testing.assert_allclose(back, truth, rtol=1e-4, atol=1e-4)
     assert scalers.normalized.kind == "none"
     assert scale.Scalers.from_state(scalers.to_state()).to_state() == scalers.to_state()
     # one branch alone, given twice: the statistics of the continuum are not laid on normalised flux
@@ -123,11 +125,11 @@ def without(label: str, key: str | None = None, value: Any = None) -> dict[str, 
     [
         (without("FeH"), "standard", "conf/stats.yaml: no block FeH; it has: Teff, logg, CFe, CH, flux"),
         (without("flux"), "robust", "conf/stats.yaml: no block flux"),
-        (without("CFe", "std_dev"), "standard", "conf/stats.yaml: CFe: no std_dev, which the standard scaler"),
+        (without("CFe", "std_dev"), "standard", "conf/stats.yaml: CFe: no std_dev, which the standard"),
         (without("flux", "75th_percentile"), "robust", "conf/stats.yaml: flux: no 75th_percentile"),
         (without("logg", "max", "high"), "minmax", "conf/stats.yaml: logg: max: high is not a finite number"),
         (without("logg", "std_dev", float("nan")), "standard", "logg: std_dev: nan is not a finite number"),
-        (without("Teff", "std_dev", 0.0), "standard", r"conf/stats.yaml: Teff: no spread to scale by \(mean, std_dev\)"),
+        (without("Teff", "std_dev", 0.0), "standard", r"Teff: no spread to scale by \(mean, std_dev\)"),
         ([1, 2], "standard", "conf/stats.yaml: a conf is a mapping"),
     ],
 )  # fmt: skip
