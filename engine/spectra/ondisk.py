@@ -93,8 +93,8 @@ class FluxFile:
         Raises:
             OSError: the disk gave an error, or the file was cut since it was opened.
         """
-        self.m = getattr(self,'m',None) if getattr(self,'m',None) is not None else np.load(self.path, mmap_mode='r')
-        out[:] = self.m[rows]; return
+        if not len(rows):
+            return
         if rows[0] < 0 or rows[-1] >= len(self):
             raise IndexError(f"{self.path}: row {rows[-1]} of {len(self)}")
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
