@@ -21,9 +21,9 @@ from engine.train.rows import Batch, Rows
 class Batches:
     """Endless training batches; `epoch` (1-based) and `position` say where it stands.
 
-    Without a `resampler` an epoch is every row once; with one it is the draw of its (seed, epoch). `augmentation`
-    changes the raw spectra of each batch; `windows` gives them where the set is beyond memory, and then also
-    says in which order (they were given the same resampler).
+    Without a `resampler` an epoch is every row once; with one it is the draw of its (seed, epoch).
+    `augmentation` changes the raw spectra of each batch; `windows` gives them where the set is beyond memory,
+    and then also says in which order (they were given the same resampler).
     """
 
     def __init__(

@@ -179,9 +179,7 @@ class Windows:
             while len(self._orders) > 1:  # this epoch's and the next one's
                 del self._orders[next(iter(self._orders))]
             rows = len(self.stored.rows_N)
-            self._orders[key] = block_order(
-                rows, seed, epoch, window=self.blocks, resampler=self.resampler
-            )
+            self._orders[key] = block_order(rows, seed, epoch, window=self.blocks, resampler=self.resampler)
         return self._orders[key]
 
     def _window(self, key: _Key) -> _Held:
