@@ -24,7 +24,7 @@ from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
 from engine.spectra.scale import Scaler, fit
 from engine.spectra.split import Split
-from engine.spectra.stars import Stars
+from engine.spectra.stars import Stars, needs
 from engine.train import checkpoint, loop
 from engine.train.batches import Batches, Rows
 from engine.train.device import choose_device, seed_everything, set_threads
@@ -122,6 +122,7 @@ def run_session(
     seed_everything(settings.seed)
     scalers = Scalers.fitted(conf, stars, split)
     network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
+    needs(stars, contract.inputs_of(type(contract.unwrap(network))))
     parameters = contract.count_parameters(network)
     events.append(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
