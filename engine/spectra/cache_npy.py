@@ -16,7 +16,7 @@ import numpy as np
 
 HEADER = 128  # bytes: what numpy itself writes for such a table
 ENDS = 1 << 16  # bytes at either end that are looked at on every opening
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 
 
 class NpyWriter:
@@ -37,12 +37,14 @@ class NpyWriter:
             OSError: the disk is full.
         """
         data = np.ascontiguousarray(values, np.float32).data.cast("B")
+        self._file.seek(HEADER + 4 * self.rows * self.width)
         self._file.write(data)
-        self._digest.update(data)
+        if self._digest is not None:
+            self._digest.update(data)
         self.rows += len(values)
 
     def reserve(self, rows: int) -> None:
-        """Make room on the disk for all rows, so that `place` can then put them in any order.
+        """Make room on the disk for `rows` in all, so that `place` can then put them in any order.
 
         Raises:
             OSError: the disk is full.
@@ -137,7 +139,7 @@ def row_blocks(
     mapped = isinstance(table, np.memmap) and table.filename is not None
     for start in range(0, len(rows), size):
         source = np.load(table.filename, mmap_mode="r") if mapped else table  # type: ignore[attr-defined]
-        block = np.array(source[rows[start : start + size]], np.float32)
+        block = np.asarray(source[rows[start : start + size]], np.float32)  # indices make it a copy
         del source
         yield start, block
 

@@ -33,7 +33,7 @@ class Stars:
     for a hole; wavelength [L] float64 in Å; `report` counts all that was found and changed on the way.
     `columns` are the other columns of the label table (snr, rv, star_id …) by name [N]; `parts` the part of
     each star where the data came in folders [N], else None; `branches` those that a network may take: those
-    of the data, and both under data.missing_branch: copy (the array of one that the data lacks is the other's);
+    of the data, and both under data.missing_branch: copy (the array of one that is not there is the other's);
     `home` the cache folder that holds the arrays, None when they are only in memory.
     """
 

@@ -29,6 +29,7 @@ class LineWatch:
         self.source = source
         self.failure: Exception | None = None
         self.torn = False  # the last line has no end
+        self.ended_lines = 0  # how many have been seen to their end
         self._ahead = b""  # read and counted, not yet passed on
         self._commas: list[np.ndarray] = []
         self._lengths: list[np.ndarray] = []
@@ -105,6 +106,7 @@ class LineWatch:
     def _keep(self, commas: np.ndarray, lengths: np.ndarray, quotes: np.ndarray) -> None:
         if not len(commas):
             return
+        self.ended_lines += len(commas)
         self._commas.append(commas.astype(np.int32))
         self._lengths.append(lengths.astype(np.int64))
         self._quoted.append(quotes > 0)

@@ -19,7 +19,7 @@ import pytest
 
 from engine.cli import main
 from engine.errors import BadInput
-from engine.spectra import cache_care, cache_npy, cache_store, join, stars, synthetic
+from engine.spectra import cache_care, cache_npy, cache_store, cache_tables, layout, stars, synthetic
 
 CONTINUUM, NORMALIZED, LABELS = synthetic.FILES
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -96,8 +96,8 @@ def left_over(small: Any) -> list[Path]:
 
 def table_of(small: Any, branch: str) -> Path:
     """Return the folder of the cached table of a branch."""
-    files = join.sources(join.preflight(small.workspace, small.conf).tables)
-    return cache_store.shelf(small.workspace) / "tables" / join.table_key(files[branch])
+    files = cache_tables.sources(layout.preflight(small.workspace, small.conf).tables)
+    return cache_store.shelf(small.workspace) / "tables" / cache_tables.table_key(files[branch])
 
 
 @pytest.fixture
@@ -157,12 +157,16 @@ def test_second_start_needs_no_pandas(small: Any) -> None:
     small.conf.nonfinite = "interpolate"  # the conf's own default, as the child has it
     load(small)
     code = (
-        "import sys; from pathlib import Path; from engine.conf.data import Data; from engine.spectra import stars;"
-        "from engine.workspace import Workspace; stars.load(Workspace(Path(sys.argv[1])), Data(path='small'));"
+        "import sys; from pathlib import Path; from engine.conf.data import Data;"
+        "from engine.spectra import stars; from engine.workspace import Workspace;"
+        "stars.load(Workspace(Path(sys.argv[1])), Data(path='small'));"
         "print(sorted({'pandas', 'pyarrow', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(small.workspace.root)], capture_output=True, text=True, cwd=REPOSITORY
+        [sys.executable, "-c", code, str(small.workspace.root)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
     )
     assert done.stdout.strip() == "[]", done.stderr
 
@@ -267,7 +271,9 @@ SPOILERS = {
 def test_a_damaged_cache_is_made_again_and_said(small: Any, how: str, kind: str) -> None:
     small.write()
     first = load(small)
-    expected = {name: np.array(getattr(first, name)) for name in ("continuum", "normalized", "labels", "obsid")}
+    expected = {
+        name: np.array(getattr(first, name)) for name in ("continuum", "normalized", "labels", "obsid")
+    }
     assert first.home is not None
     if kind == "sets":
         SPOILERS[how](first.home, "continuum.npy", "labels.npy")
@@ -436,7 +442,9 @@ def test_a_full_file_system(small: Any, size: str) -> None:
     small.write()
     cache = small.workspace.cache
     cache.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", cache], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", cache], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:
@@ -446,7 +454,7 @@ def test_a_full_file_system(small: Any, size: str) -> None:
         assert len(caught.value.lines) == 1 and not left_over(small)
         assert all(one["state"] == "current" for one in cache_care.survey(small.workspace, full=True))
     finally:
-        subprocess.run(["umount", cache], check=True)
+        subprocess.run(["umount", "--lazy", cache], check=True)  # the refusal's traceback still has maps
     assert len(load(small)) == 12
 
 
@@ -479,7 +487,10 @@ def test_memory_stays_at_one_block(small: Any, tmp_path: Path) -> None:
     for _ in range(15):
         writer.append(block)
     known = writer.close()
-    assert cache_npy.problem(path, known, full=True) is None and np.load(path, mmap_mode="r").shape == (15_000, 4000)
+    assert cache_npy.problem(path, known, full=True) is None and np.load(path, mmap_mode="r").shape == (
+        15_000,
+        4000,
+    )
     before = resident()
     rows = np.arange(15_000)[::-1]
     total = sum(float(part[:, 0].sum()) for _, part in cache_npy.row_blocks(cache_npy.open_table(path), rows))

@@ -74,7 +74,9 @@ def shuffled(rows: list[list[str]], seed: object) -> list[list[str]]:
     return [rows[0], *body]
 
 
-def write_folders(small: Any, sizes: tuple[int, ...] = (8, 2, 2), names: dict[str, str] | None = None) -> None:
+def write_folders(
+    small: Any, sizes: tuple[int, ...] = (8, 2, 2), names: dict[str, str] | None = None
+) -> None:
     """Write the tables cut into train/ val/ test/, each table of each part in a row order of its own."""
     for table, rows in small.tables.items():
         start = 1
@@ -174,7 +176,11 @@ def test_a_star_whose_tables_disagree_on_its_part(small: Any) -> None:
     train.write_text("\n".join([header, *rest]) + "\n")
     val.write_text(val.read_text() + first + "\n")
     line = refusal(small)
-    assert f"obsid {first.split(',')[0]} is in" in line and "train/continuum.csv" in line and "val/labels" in line
+    assert (
+        f"obsid {first.split(',')[0]} is in" in line
+        and "train/continuum.csv" in line
+        and "val/labels" in line
+    )
 
 
 def test_parts_with_differing_grids(small: Any) -> None:
@@ -267,7 +273,7 @@ def test_cells_of_arrow_tables(small: Any, ending: str) -> None:
     small.conf.nonfinite = "interpolate"
     first = expected(small)
     frame = pd.DataFrame(small.tables[CONTINUUM][1:], columns=small.tables[CONTINUUM][0])
-    frame = frame.astype({name: np.float32 for name in frame.columns[5:]})
+    frame = frame.astype(dict.fromkeys(frame.columns[5:], np.float32))
     frame["3901.00"] = frame["3901.00"].astype("category")
     frame.insert(1, "snr", 55.5)
     frame["class"] = "STAR"
@@ -290,7 +296,7 @@ def test_cells_of_arrow_tables(small: Any, ending: str) -> None:
         (lambda data: b"", "the file is empty"),
         (lambda data: data[: len(data) // 2], "damaged or of another format"),
         (lambda data: b"obsid,3900.00\n1,2\n", "damaged or of another format"),
-        (lambda data: b"FEA1" + data[4:], "version|damaged"),
+        (lambda data: b"FEA1" + data[4:], "first version"),
     ],
 )
 def test_damaged_arrow_tables(small: Any, ending: str, spoil: Callable[[bytes], bytes], words: str) -> None:
@@ -298,9 +304,11 @@ def test_damaged_arrow_tables(small: Any, ending: str, spoil: Callable[[bytes], 
     (small.folder / CONTINUUM).unlink()
     path = small.folder / f"final_spectra_continuum{ending}"
     write(small.tables[CONTINUUM], path)
+    if words == "first version" and ending == ".parquet":
+        pytest.skip("feather alone has a first version")
     path.write_bytes(spoil(path.read_bytes()))
     line = refusal(small)
-    assert any(word in line for word in words.split("|")) and f"continuum{ending}" in line
+    assert words in line and f"continuum{ending}" in line
 
 
 def test_an_arrow_table_without_rows(small: Any) -> None:
@@ -352,7 +360,9 @@ def test_real_tables_as_folders_and_features(shared: Path, workspace: Any, conf:
         for part, rows in (("train", frame[5:]), ("val", frame[:3]), ("test", frame[3:5])):
             rows.to_csv(_made(workspace.dataset / "parts" / part / OLD[table]), index=False)
         if table != CONTINUUM:
-            target = _made(workspace.dataset / "one" / ("labels.csv" if table == LABELS else "feature.feather"))
+            target = _made(
+                workspace.dataset / "one" / ("labels.csv" if table == LABELS else "feature.feather")
+            )
             rows = frame.reset_index(drop=True)
             rows.to_csv(target, index=False) if table == LABELS else rows.to_feather(target)
     loaded = {}

@@ -33,7 +33,9 @@ def test_on_a_terminal_it_is_rewritten_in_place(clock: list[float], monkeypatch:
     report.rows("converting a.csv", 0)
     clock[0] += 2
     report.rows("converting a.csv", 1000, 4000)
-    assert stream.getvalue().endswith("\r\x1b[Kconverting a.csv: 1000 of about 4000 rows, 500 rows/s, 6 s left")
+    assert stream.getvalue().endswith(
+        "\r\x1b[Kconverting a.csv: 1000 of about 4000 rows, 500 rows/s, 6 s left"
+    )
     assert "\n" not in stream.getvalue()
     report.rows("converting b.csv", 0)
     assert stream.getvalue().endswith("\r\x1b[Kconverting b.csv")
