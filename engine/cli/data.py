@@ -14,11 +14,14 @@ from engine.words import say
 def check(arguments: argparse.Namespace) -> int:
     """Report on the tables of a data set: joins, holes, wild pixels, grid, split."""
     from engine.spectra import check as checks
+    from engine.train.report import Report
 
     here = workspace.find(arguments.root)
     conf = resolve(here, arguments.conf).conf
     data = conf.data if arguments.path is None else conf.data.model_copy(update={"path": arguments.path})
-    report = checks.check(here, data)
+    told = Report()
+    report = checks.check(here, data, told)
+    told.rows_done()
     if arguments.json:
         print_json(report)
     else:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.spectra import BRANCHES, DataConf
+from engine.spectra import DataConf
 from engine.spectra import join as joining
+from engine.spectra.mend import nonfinite_per_star, wild_blocks
+from engine.spectra.progress import Progress
 from engine.spectra.split import planned
-from engine.spectra.stars import nonfinite_per_star, wild_blocks
-from engine.spectra.tables import Progress, Spectra
+from engine.spectra.tables import Spectra
 from engine.words import say
 from engine.workspace import Workspace
 
@@ -45,9 +46,8 @@ def check(workspace: Workspace, conf: DataConf, progress: Progress | None = None
     report["wild"] = {}
     usable = labelled.copy()
     refused = 0
-    for name in BRANCHES:
-        part = raw.part(name)
-        assert isinstance(part, Spectra)
+    for name in raw.tables.branches:
+        part = raw.branch(name)
         rows = matched.rows[name]
         counts = nonfinite_per_star(part.flux)
         bad = [(r, np.flatnonzero(~np.isfinite(part.flux[r]))) for r in np.flatnonzero(counts)[:PLACES]]
@@ -65,7 +65,7 @@ def check(workspace: Workspace, conf: DataConf, progress: Progress | None = None
 def format_report(report: dict[str, Any]) -> list[str]:
     """Return the report as lines of at most 80 terminal cells."""
     lines = [say("data.report.title")]
-    for name in joining.NAMES:
+    for name in report["files"]:
         lines.append(
             say(
                 "data.report.table",

@@ -19,7 +19,7 @@ from engine.runs import folder as folders
 from engine.runs.events import EventLog
 from engine.runs.process import hold_lock
 from engine.runs.record import Record
-from engine.train.report import Report
+from engine.train.report import Polled, Report
 from engine.train.stop import Stop, Stopped
 from engine.words import say
 from engine.workspace import Workspace
@@ -80,12 +80,8 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
     shown = workspace.relative(layout.resolve(workspace, conf.data.path))
     report.line(say("train.reading", path=shown))
 
-    def progress(rows: int) -> None:
-        stop.check()
-        report.rows(say("train.reading", path=shown), rows)
-
     started = time.perf_counter()
-    read = stars.load(workspace, conf.data, progress)
+    read = stars.load(workspace, conf.data, Polled(report, stop))
     report.rows_done()
     folder = layout.resolve(workspace, conf.data.path)
     parts = split.divide(read, conf.data.split, folder, workspace.root)
