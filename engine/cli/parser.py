@@ -107,6 +107,15 @@ def build(program: str) -> Parser:
     demo.add_argument("--stars", type=_count, default=400, metavar="N", help=say("cli.demo_stars"))
     demo.add_argument("--seed", type=int, default=7, metavar="N", help=say("cli.demo_seed"))
     demo.add_argument("--force", action="store_true", help=say("cli.demo_force"))
+    cache = add_data("cache", "cache:show")
+    cache_verbs = cache.add_subparsers(
+        dest="cache", metavar=say("cli.sub"), required=True, parser_class=Parser
+    )
+    add_cache = _adder(cache_verbs, "data.cache.")
+    add_cache("list", "cache:show", json=True)
+    add_cache("check", "cache:check", json=True)
+    clear = add_cache("clear", "cache:clear", json=True)
+    clear.add_argument("--unused", action="store_true", help=say("spectra.cache.unused"))
 
     ui = add("ui", "workspace:ui")
     ui.add_argument("--port", type=int, default=5000, metavar="N", help=say("cli.port"))

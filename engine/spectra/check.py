@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.spectra import PARTS, DataConf
-from engine.spectra import split as splitting
+from engine.spectra import DataConf
 from engine.spectra.check_frame import guess_frame
 from engine.spectra.check_labels import describe, quartiles
 from engine.spectra.check_survey import Survey, constant_columns, estimate_snr, survey
 from engine.spectra.check_words import format_report, problems
 from engine.spectra.facts import Facts, Tell, read
-from engine.spectra.stars import HALF
+from engine.spectra.mend import HALF
+from engine.spectra.split import planned
 from engine.workspace import Workspace
 
 __all__ = ["check", "format_report", "report_of"]
@@ -160,18 +160,11 @@ def _split(
     workspace: Workspace, conf: DataConf, facts: Facts, values: np.ndarray, kept: np.ndarray
 ) -> tuple[dict[str, int], list[str]]:
     """Return the sizes of the parts, and why the stars cannot be split as the conf says."""
-    if not len(kept):
-        return {}, []
-    planned = getattr(splitting, "planned", None)
-    if planned is None:
-        return dict(zip(PARTS, splitting.sizes(len(kept), conf.split.ratios), strict=True)), []
-    names = np.array(getattr(facts.raw.tables, "parts", ()))
-    number = getattr(facts.raw.labels, "part", None)
-    parts = names[number[facts.match.rows["labels"][kept]]] if len(names) and number is not None else None
+    tables, rows = facts.raw.tables, facts.match.rows["labels"][kept]
+    parts = np.array(tables.parts)[facts.raw.labels.part[rows]] if tables.parts else None
     others = {name: v[kept] for name, v in facts.columns.items() if name not in facts.targets}
     labels = values[kept].astype(np.float32)
-    sizes, refusals = planned(workspace, conf, facts.obsid[kept], labels, columns=others, parts=parts)
-    return dict(sizes), list(refusals)
+    return planned(workspace, conf, facts.obsid[kept], labels, columns=others, parts=parts)
 
 
 def _memory(facts: Facts, conf: DataConf, stars: int) -> dict[str, Any]:

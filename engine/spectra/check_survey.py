@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.spectra.facts import runs
-from engine.spectra.stars import HALF, WILD, blocks, interpolate
+from engine.spectra.mend import HALF, WILD, blocks, interpolate
 from engine.spectra.tables import Spectra
 
 PLACES = 5  # first places listed of each kind of bad pixel

@@ -7,23 +7,21 @@ are `stars.load`'s; here they are only foretold (`seen`). Arrays are those of th
 from __future__ import annotations
 
 import difflib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 
 from engine.errors import BadInput
-from engine.spectra import BRANCHES, DataConf
+from engine.spectra import DataConf
 from engine.spectra import join as joining
-from engine.spectra.stars import WILD
+from engine.spectra.labels import MISSING_LABELS
+from engine.spectra.mend import WILD
 from engine.spectra.tables import Spectra
 from engine.words import say
 from engine.workspace import Workspace
 
 MANY = 20_000  # obsids above which near misses are looked for among neighbours only
-_CODES = (9999.0, 99999.0)  # either sign: how catalogues say "not measured"
 Tell = Callable[[str, int, int | None], None]
 """Called with what is being done, how many rows of it, and of about how many; may raise to stop the work."""
 
@@ -33,9 +31,6 @@ class Teller:
 
     def __init__(self, tell: Tell | None) -> None:
         self.tell = tell
-
-    def __call__(self, done: int) -> None:
-        self.rows(say("spectrum.reading"), done)
 
     def rows(self, what: str, done: int, total: int | None = None) -> None:
         """Say that `done` rows of about `total` are done."""
@@ -74,7 +69,7 @@ class Facts:
 
     def table(self, branch: str) -> Spectra:
         """Return one branch as read."""
-        return cast(Spectra, self.raw.part(branch))
+        return self.raw.branch(branch)
 
     def flux(self, branch: str, star: int) -> np.ndarray:
         """Return the flux [L] of one star in one branch, as read."""
@@ -110,17 +105,14 @@ def read(workspace: Workspace, conf: DataConf, tell: Tell | None = None) -> Fact
     """
     raw = joining.read(workspace, conf, Teller(tell))
     match = joining.match(raw, "first")
-    branches = tuple(getattr(raw.tables, "branches", BRANCHES))
     rows = match.rows["labels"]
     # float32 -1.44 is -1.4400000572: rounded, so that it is shown and compared as it was written
     values = np.round(raw.labels.values[rows].astype(np.float64), 6)
     columns = {target: values[:, i] for i, target in enumerate(conf.targets)}
-    others = getattr(raw.labels, "columns", None)
-    others = _other_columns(raw, conf.targets) if others is None else others
-    for name, values in others.items():
+    for name, others in raw.labels.columns.items():
         if name not in columns and name.lower() != "obsid":
-            columns[name] = tidy(values[rows])
-    return Facts(raw, match, branches, tuple(conf.targets), columns)
+            columns[name] = tidy(others[rows])
+    return Facts(raw, match, raw.tables.branches, tuple(conf.targets), columns)
 
 
 def tidy(values: np.ndarray) -> np.ndarray:
@@ -128,7 +120,7 @@ def tidy(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "fiub":
         return values.astype(str)
     numbers = values.astype(np.float64)
-    numbers[~np.isfinite(numbers) | np.isin(np.abs(numbers), _CODES)] = np.nan
+    numbers[~np.isfinite(numbers) | np.isin(np.abs(numbers), MISSING_LABELS)] = np.nan
     return numbers
 
 
@@ -182,32 +174,3 @@ def near_misses(obsid: np.ndarray, word: str, count: int = 4) -> list[str]:
         keys = ordered[max(0, at - 50) : at + 50]
     near = difflib.get_close_matches(word, keys.tolist(), n=count, cutoff=0.5)
     return near or [str(key) for key in keys[:count]]
-
-
-def _other_columns(raw: joining.Raw, targets: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return every column of the label table that is no target, in the file's order of rows."""
-    import pandas as pd
-
-    from engine.spectra.layout import open_table
-    from engine.spectra.tables import MISSING_WORDS
-
-    path: Any = getattr(raw.tables, "labels", None)
-    if path is None:
-        return {}
-    with open_table(path) as stream:
-        frame = pd.read_csv(
-            io.BufferedReader(cast(io.RawIOBase, stream)),
-            keep_default_na=False,
-            na_values=list(MISSING_WORDS),
-            encoding_errors="replace",
-            skipinitialspace=True,
-            low_memory=False,
-        )
-    frame.columns = frame.columns.str.strip()
-    if len(frame) != len(raw.labels.obsid):
-        return {}
-    words = {c: frame[c] for c in frame.columns if c not in targets}
-    return {
-        name: (column.fillna("") if column.dtype.kind not in "fiub" else column).to_numpy()
-        for name, column in words.items()
-    }

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.conf.load import conf_files, resolve
 from engine.errors import BadInput
 from engine.spectra import DataConf, layout
+from engine.spectra.headers import ARROW, open_table
 from engine.words import say
 from engine.workspace import Workspace
 
@@ -46,22 +47,22 @@ def data_sets(workspace: Workspace) -> list[DataSet]:
     return [_look(workspace, name, folder, confs) for name, folder in [*inside, *sorted(outside)]]
 
 
-def stars_in(folder: Path, conf: DataConf) -> int | None:
-    """Return about how many stars a set has: the lines of its label table; None where that is not cheap."""
-    tables = [folder / conf.labels, *(folder / part / "labels.csv" for part in ("train", "val", "test"))]
-    counts = [_rows(file) for table in tables for file in (table, layout.twin(table)) if file.is_file()]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
-
-
-def _rows(file: Path) -> int | None:
-    if not file.name.endswith((".csv", ".csv.gz")):
-        return None
+def stars_in(workspace: Workspace, found: DataSet) -> int | None:
+    """Return about how many stars a set has: the rows of its label tables; None where they cannot be read."""
     try:
-        with layout.open_table(file) as stream:
-            return max(0, sum(1 for line in stream if line.strip()) - 1)
-    except (OSError, EOFError):
+        tables = layout.find_tables(found.folder, found.conf, workspace.root)
+        return sum(_rows(file, tables.shown("labels")) for file in tables.files["labels"])
+    except (BadInput, OSError, EOFError):
         return None
+
+
+def _rows(file: Path, shown: str) -> int:
+    if file.suffix in ARROW:
+        from engine.spectra.arrow import open_arrow
+
+        return int(open_arrow(file, shown).rows)
+    with open_table(file) as stream:
+        return max(0, sum(1 for line in stream if line.strip()) - 1)
 
 
 def _look(workspace: Workspace, name: str, folder: Path, confs: dict[Path, tuple[DataConf, str]]) -> DataSet:

@@ -1,64 +1,60 @@
-"""Where the three tables are and what their headers promise, without reading a single flux.
+"""Where the tables of a data set are, in whichever form they came, without reading a single flux.
 
-Owns the rules for folders, file names and header cells. Never imports numpy or pandas, so a form or a
-parser can ask it at any time; `preflight` is what `train` asks before anything is written.
+Owns the rules for folders and file names. Never imports numpy or pandas, so a form or a parser can ask it
+at any time; `preflight` is what `train` asks before anything is written.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
-import gzip
-import itertools
-import re
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from engine.errors import BadInput
-from engine.spectra import BRANCHES, DataConf
+from engine.spectra import BRANCHES, PARTS, DataConf
+from engine.spectra.headers import find_obsid, find_targets, header_cells, same_grid, spectra_header
 from engine.words import say
 from engine.workspace import Workspace
 
-OBSID = "obsid"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-SAME_WAVELENGTH = 1e-4  # Å: headers written as 3600 and 3600.00 are one grid, 3600.01 is another
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
+NAMES = (*BRANCHES, "labels")
+OLD_NAMES = {"continuum": "continuum.csv", "normalized": "normalized.csv", "labels": "labels.csv"}
+FEATURES = "feature.csv"
+_ENDINGS = (".csv", ".csv.gz", ".feather", ".parquet")
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The three files of one data set, all of them there."""
+    """The files of one data set, all of them there.
 
-    continuum: Path
-    normalized: Path
-    labels: Path
-    root: Path
-
-    def shown(self, name: str) -> str:
-        """Return the path of one table as the user would type it from the workspace's root."""
-        path: Path = getattr(self, name)
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
-
-
-@dataclass(frozen=True)
-class Header:
-    """One table's header: every cell, and where the obsid and the wavelengths stand.
-
-    `wavelength` is ascending, in Å; `positions` are the matching columns of the file, counted from 0.
+    `files` holds, by name of the table (those of `branches`, and labels), its file in each of `parts`; a set
+    that is not divided into folders has one file a table and no parts. `root` is what paths are shown from.
     """
 
-    cells: tuple[str, ...]
-    obsid: int
-    wavelength: tuple[float, ...]
-    positions: tuple[int, ...]
+    form: str
+    branches: tuple[str, ...]
+    parts: tuple[str, ...]
+    files: dict[str, tuple[Path, ...]]
+    root: Path
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the flux columns, in ascending wavelength."""
-        return tuple(self.cells[i] for i in self.positions)
+    def names(self) -> tuple[str, ...]:
+        """The tables that there are: one or two branches, and labels."""
+        return (*self.branches, "labels")
+
+    def shown(self, name: str, part: int | None = None) -> str:
+        """Return the path of one table as the user would type it from the workspace's root.
+
+        Without a number, a table of several parts is shown as folder/{train,val,test}/file.
+        """
+        files = self.files[name]
+        if part is not None or len(files) == 1:
+            return self._relative(files[part or 0])
+        if len({path.name for path in files}) == 1:
+            return f"{self._relative(files[0].parents[1])}/{{{','.join(self.parts)}}}/{files[0].name}"
+        return ", ".join(self._relative(path) for path in files)
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
 @dataclass(frozen=True)
@@ -91,137 +87,46 @@ def resolve(workspace: Workspace, path: str) -> Path:
 
 
 def find_tables(folder: Path, conf: DataConf, root: Path | None = None) -> Tables:
-    """Return the three tables in `folder`; NAME.csv.gz stands in for a missing NAME.csv, and the reverse.
+    """Return the tables in `folder`, in the form that the conf names or, for 'auto', that is there.
+
+    Each is looked for under the conf's name, then under that name with another ending (.csv, .csv.gz,
+    .feather, .parquet), then under its old name (continuum.csv, normalized.csv, labels.csv).
 
     Raises:
         BadInput: a file is not there; all that are missing are named at once.
     """
-    found: dict[str, Path] = {}
+    form = _form(folder, conf) if conf.form == "auto" else conf.form
+    branches = BRANCHES if conf.branches == "both" else (conf.branches,)
+    wanted = {name: _candidates(name, conf) for name in (*branches, "labels")}
+    parts: tuple[str, ...] = ()
+    if form == "features":
+        branches = (conf.branches,) if conf.branches != "both" else ("normalized",)
+        wanted = {branches[0]: _feature_names(conf), "labels": _candidates("labels", conf)}
+    elif form == "folders":
+        parts = tuple(part for part in PARTS if (folder / part).is_dir())
+        if "train" not in parts:
+            raise BadInput(say("spectra.no_train_folder", folder=folder))
+    files: dict[str, tuple[Path, ...]] = {}
     lines = []
-    for name in (*BRANCHES, "labels"):
-        wanted = getattr(conf, name)
-        there = [p for p in (folder / wanted, twin(folder / wanted)) if p.is_file()]
-        if there:
-            found[name] = there[0]
-        else:
-            lines.append(say("data.no_table", folder=folder, file=wanted, name=name))
+    for name, names in wanted.items():
+        found = []
+        for place in [folder / part for part in parts] or [folder]:
+            there = [place / file for file in names if (place / file).is_file()]
+            if there:
+                found.append(there[0])
+            elif form == "features" and name != "labels":
+                lines.append(say("spectra.no_features", folder=place, file=names[0]))
+            else:
+                lines.append(say("data.no_table", folder=place, file=names[0], name=name))
+        files[name] = tuple(found)
     if lines:
         raise BadInput(lines)
-    return Tables(**found, root=root or folder)
+    return Tables(form, branches, parts, files, root or folder)
 
 
 def twin(path: Path) -> Path:
     """Return the same table's other spelling: NAME.csv for NAME.csv.gz, NAME.csv.gz for anything else."""
     return path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
-
-
-def open_table(path: Path) -> BinaryIO:
-    """Open a table for reading bytes, unpacking gzip by what the file is and not by what it is called."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
-
-
-def parse_line(line: bytes) -> list[str]:
-    """Return the cells of one CSV line; bytes that are not UTF-8 become marks, for other columns' sake."""
-    text = line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
-    return [cell.strip() for cell in next(csv.reader([text]), [])]
-
-
-def first_lines(path: Path, shown: str) -> tuple[list[str], bytes]:
-    """Return the header's cells and the first row that follows it.
-
-    Raises:
-        BadInput: the file is empty, holds a header alone, cannot be read, or is a damaged gzip.
-    """
-    kept: list[bytes] = []
-    try:
-        with open_table(path) as file:
-            for line in file:
-                if line.strip():
-                    kept.append(line)
-                if len(kept) == 2:
-                    return parse_line(kept[0]), kept[1]
-    except DAMAGED as error:
-        raise BadInput(say("data.damaged_gz", file=shown, why=error)) from error
-    except OSError as error:
-        raise BadInput(say("data.unreadable", file=shown, why=error.strerror or error)) from error
-    raise BadInput(say("data.no_rows" if kept else "data.empty", file=shown))
-
-
-def find_obsid(cells: Sequence[str], shown: str) -> int:
-    """Return the position of the obsid column, whatever its case.
-
-    Raises:
-        BadInput: there is none, or more than one.
-    """
-    at = [i for i, cell in enumerate(cells) if cell.lower() == OBSID]
-    if not at:
-        raise BadInput(say("data.no_obsid", file=shown, columns=some(cells)))
-    if len(at) > 1:
-        raise BadInput(say("data.column_twice", file=shown, column=cells[at[1]]))
-    return at[0]
-
-
-def spectra_header(cells: Sequence[str], shown: str) -> Header:
-    """Return what a spectra table's header means: columns with a numeric name are fluxes, others are not.
-
-    Raises:
-        BadInput: no obsid, fewer than two wavelengths, a wavelength twice, or one that is not positive.
-    """
-    obsid = find_obsid(cells, shown)
-    found = sorted((float(cell), i) for i, cell in enumerate(cells) if _NUMBER.fullmatch(cell))
-    if len(found) < 2:
-        raise BadInput(say("data.no_wavelengths", file=shown, columns=some(cells)))
-    if found[0][0] <= 0:
-        raise BadInput(say("data.not_a_wavelength", file=shown, column=cells[found[0][1]]))
-    for (low, i), (high, j) in itertools.pairwise(found):
-        if high - low < SAME_WAVELENGTH:
-            raise BadInput(say("data.wavelength_twice", file=shown, first=cells[i], second=cells[j]))
-    return Header(tuple(cells), obsid, tuple(w for w, _ in found), tuple(i for _, i in found))
-
-
-def same_grid(continuum: Header, normalized: Header, first: str, second: str) -> None:
-    """Check that both spectra tables have one wavelength grid; the file's column order does not matter.
-
-    Raises:
-        BadInput: the grids differ; the first wavelength that only one of them has is named.
-    """
-    a, b = continuum.wavelength, normalized.wavelength
-    if len(a) == len(b) and all(abs(x - y) < SAME_WAVELENGTH for x, y in zip(a, b, strict=True)):
-        return
-    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if abs(x - y) >= SAME_WAVELENGTH), -1)
-    at = min(len(a), len(b)) if at < 0 else at
-    longer = continuum if at < len(a) and (at >= len(b) or a[at] < b[at]) else normalized
-    only = first if longer is continuum else second
-    raise BadInput(
-        say("data.grids_differ", first=first, points=len(a), second=second, others=len(b),
-            column=longer.columns[at], only=only)
-    )  # fmt: skip
-
-
-def find_targets(cells: Sequence[str], targets: Sequence[str], shown: str) -> list[int]:
-    """Return the positions of the label columns, by exact name.
-
-    Raises:
-        BadInput: no target asked for, one asked for twice, or one that is not there or is there twice.
-    """
-    if not targets:
-        raise BadInput(say("data.no_targets", file=shown, columns=some(cells)))
-    by_lower = {cell.lower(): cell for cell in cells}
-    positions = []
-    for target in targets:
-        if list(targets).count(target) > 1:
-            raise BadInput(say("data.target_twice", target=target))
-        at = [i for i, cell in enumerate(cells) if cell == target]
-        if len(at) > 1:
-            raise BadInput(say("data.column_twice", file=shown, column=target))
-        if not at:
-            close = difflib.get_close_matches(target.lower(), by_lower, n=3, cutoff=0.6)
-            hint = say("data.did_you_mean", names=", ".join(by_lower[c] for c in close)) if close else ""
-            raise BadInput(say("data.no_label", file=shown, column=target, hint=hint, columns=some(cells)))
-        positions += at
-    return positions
 
 
 def preflight(workspace: Workspace, conf: DataConf) -> Promise:
@@ -231,17 +136,50 @@ def preflight(workspace: Workspace, conf: DataConf) -> Promise:
         BadInput: anything that would stop `stars.load` at the door.
     """
     tables = find_tables(resolve(workspace, conf.path), conf, workspace.root)
-    headers = []
-    for name in BRANCHES:
-        cells, _ = first_lines(getattr(tables, name), tables.shown(name))
-        headers.append(spectra_header(cells, tables.shown(name)))
-    same_grid(headers[0], headers[1], tables.shown("continuum"), tables.shown("normalized"))
-    cells, _ = first_lines(tables.labels, tables.shown("labels"))
-    find_obsid(cells, tables.shown("labels"))
-    find_targets(cells, conf.targets, tables.shown("labels"))
-    return Promise(tables, headers[0].wavelength, tuple(conf.targets))
+    first = None
+    for name in tables.branches:
+        for part, path in enumerate(tables.files[name]):
+            shown = tables.shown(name, part)
+            header = spectra_header(header_cells(path, shown), shown)
+            if first is None:
+                first = (header, shown)
+            same_grid(first[0], header, first[1], shown)
+    for part, path in enumerate(tables.files["labels"]):
+        shown = tables.shown("labels", part)
+        cells = header_cells(path, shown)
+        find_obsid(cells, shown)
+        find_targets(cells, conf.targets, shown)
+    assert first is not None
+    return Promise(tables, first[0].wavelength, tuple(conf.targets))
 
 
-def some(cells: Sequence[str], limit: int = 12) -> str:
-    """Return the first column names as a list short enough for one line."""
-    return ", ".join(cells[:limit]) + (f", ... ({len(cells)})" if len(cells) > limit else "")
+def _form(folder: Path, conf: DataConf) -> str:
+    """Return the form that the files in a folder have; 'tables' when nothing is there to tell."""
+
+    def there(names: list[str]) -> bool:
+        return any((folder / name).is_file() for name in names)
+
+    divided = (folder / "train").is_dir()
+    if divided and conf.split.method == "folder":
+        return "folders"
+    if any(there(_candidates(name, conf)) for name in BRANCHES):
+        return "tables"
+    if divided:
+        return "folders"
+    return "features" if there(_feature_names(conf)) else "tables"
+
+
+def _candidates(name: str, conf: DataConf) -> list[str]:
+    """Return the file names under which a table may be found, the likeliest first."""
+    return _spellings(str(getattr(conf, name))) + _spellings(OLD_NAMES[name])
+
+
+def _feature_names(conf: DataConf) -> list[str]:
+    return _spellings(conf.features) + _spellings(FEATURES)
+
+
+def _spellings(name: str) -> list[str]:
+    """Return a file name and the same table's other endings; NAME.gz and NAME stand in for each other."""
+    twins = [name, twin(Path(name)).as_posix()]
+    stem = next((name.removesuffix(e) for e in reversed(_ENDINGS) if name.endswith(e)), None)
+    return list(dict.fromkeys(twins + ([] if stem is None else [stem + ending for ending in _ENDINGS])))

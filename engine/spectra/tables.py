@@ -1,51 +1,42 @@
-"""One table in, arrays out: wide spectra in chunks, and the label table.
+"""One CSV table in, chunk by chunk: parsing and its complaints.
 
-Owns parsing and its complaints. Knows nothing of joins or policies; holds one chunk beside the result,
-whatever the size of the file.
+Owns how bytes become numbers and what is said when they do not. Knows nothing of joins, policies or caches;
+holds one chunk, whatever the size of the file.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from engine.errors import BadInput
-from engine.spectra.layout import (
-    DAMAGED,
-    Tables,
-    find_obsid,
-    find_targets,
-    first_lines,
-    open_table,
-    parse_line,
-    spectra_header,
-)
+from engine.spectra.headers import DAMAGED, Header, open_table, parse_line
+from engine.spectra.progress import Progress
 from engine.spectra.watch import LineWatch
 from engine.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK = 1024
+READER = 1  # raised whenever the same bytes would be read as other numbers
+CELLS = 7_200_000  # of one chunk: pandas takes some 50 bytes a cell, and fixed time a column and chunk
+LEAST_ROWS = 64
 # what an empty cell may look like; anything else that is not a number is an error, with its place
 MISSING_WORDS = ("", "NaN", "nan", "NAN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "-nan", "#N/A")
-MISSING_LABELS = (9999.0, 99999.0)  # either sign: how catalogues say "not measured"
 _INTEGER = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0+)?")
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Spectra:
     """One branch as read: obsid [N], flux [N, L] float32, wavelength [L] in Å, ascending.
 
-    `columns` are the header's own names in the same order, `lines` [N] the rows' 1-based line numbers.
+    `columns` are the header's own names in the same order, `lines` [N] the rows' 1-based line numbers in
+    their file, `part` [N] the number of that file where the branch came in several (train, val, test).
     """
 
     obsid: np.ndarray
@@ -53,133 +44,138 @@ class Spectra:
     wavelength: np.ndarray
     columns: tuple[str, ...]
     lines: np.ndarray
+    part: np.ndarray
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The label table as read: obsid [N], values [N, T] float32 with NaN where a label is missing."""
+class Obsids:
+    """The obsids of a table, collected chunk by chunk: int64 while all are whole numbers, else words."""
 
-    obsid: np.ndarray
-    values: np.ndarray
-    targets: tuple[str, ...]
-    lines: np.ndarray
+    def __init__(self) -> None:
+        self._pieces: list[np.ndarray] = []
+        self._rows = 0
+        self._empty: int | None = None
+
+    def take(self, cells: Sequence[object]) -> None:
+        """Add the cells of some rows; whatever is no word counts as empty."""
+        words = ["" if not isinstance(cell, str) or cell in MISSING_WORDS else cell.strip() for cell in cells]
+        if self._empty is None and "" in words:
+            self._empty = self._rows + words.index("")
+        self._rows += len(words)
+        whole = [_INTEGER.fullmatch(word) for word in words]
+        if all(whole):
+            self._pieces.append(np.array([int(match[1]) for match in whole if match], np.int64))
+            return
+        # beside names, 123.0 is still the star that another table calls 123
+        pairs = zip(words, whole, strict=True)
+        self._pieces.append(np.array([match[1] if match else word for word, match in pairs]))
+
+    def all(self, lines: np.ndarray, shown: str) -> np.ndarray:
+        """Return the obsids [N] of the whole table.
+
+        Raises:
+            BadInput: a row has none; the first such line is named.
+        """
+        if self._empty is not None:
+            raise BadInput(say("data.obsid_empty", file=shown, line=int(lines[self._empty])))
+        return together(self._pieces)
 
 
-def read_spectra(path: Path, shown: str | None = None, progress: Progress | None = None) -> Spectra:
-    """Return a wide spectra table; only columns with a numeric name become flux.
+def together(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """Return obsids of several pieces in one type: integers when all are, else words."""
+    if len({piece.dtype.kind for piece in pieces}) > 1:
+        pieces = [piece.astype(str) for piece in pieces]
+    return np.concatenate(pieces)
 
-    `progress` is called with the number of rows done after each chunk. Empty cells and the words of
-    `MISSING_WORDS` are NaN: what to do with them is for the caller to say.
+
+def parse_spectra(
+    path: Path, shown: str, header: Header, put: Callable[[np.ndarray], None], progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the fluxes [n, L] of each chunk to `put`, in ascending wavelength; return obsids and line numbers.
+
+    Empty cells and the words of `MISSING_WORDS` are NaN: what to do with them is for the caller to say.
 
     Raises:
-        BadInput: the header, a text cell, a ragged or torn row, a missing obsid, or a damaged gzip.
+        BadInput: a text cell, a ragged or torn row, a missing obsid, or a damaged gzip.
     """
-    shown = shown or str(path)
-    header = spectra_header(first_lines(path, shown)[0], shown)
     order = np.argsort(np.argsort(header.positions))  # pandas gives the columns in the file's order
     in_order = bool((order == np.arange(len(order))).all())
     types: dict[int, Any] = dict.fromkeys(header.positions, np.float32)
-    in_file = sorted(header.positions)
-    flux = np.empty((0, len(order)), np.float32)
-    obsids: list[np.ndarray] = []
-    rows = 0
+    what = say("spectra.converting", file=shown)
+    obsids = Obsids()
 
-    def take(chunk: pd.DataFrame) -> None:
-        nonlocal rows
-        obsids.append(chunk[header.obsid].to_numpy(object))
-        values = chunk[in_file].to_numpy(np.float32)
-        if rows + len(values) > len(flux):
-            # grown in place by the allocator: never a second copy of the table
-            flux.resize((max(rows + len(values), int(len(flux) * 1.25)), flux.shape[1]), refcheck=False)
-        flux[rows : rows + len(values)] = values if in_order else values[:, order]
-        rows += len(values)
-        if progress:
-            progress(rows)
+    def take(chunk: pd.DataFrame, rows: int, total: int) -> None:
+        obsids.take(chunk[header.obsid].tolist())
+        values = _rows_first(chunk, header.obsid)
+        put(values if in_order else values[:, order])
+        progress.rows(what, rows, total)
 
-    lines = _parse(path, shown, header.cells, [header.obsid, *header.positions], header.obsid, types, take)
-    flux.resize((rows, flux.shape[1]), refcheck=False)
-    obsid = _obsid(np.concatenate(obsids), lines, shown)
-    return Spectra(obsid, flux, np.array(header.wavelength), header.columns, lines)
+    progress.rows(what, 0)
+    chunk = max(LEAST_ROWS, CELLS // len(order))
+    wanted = [header.obsid, *header.positions]
+    lines = parse(path, shown, header.cells, wanted, types | {header.obsid: str}, take, chunk)
+    return obsids.all(lines, shown), lines
 
 
-def read_labels(path: Path, targets: Sequence[str], shown: str | None = None) -> Labels:
-    """Return the wanted columns of the label table; ±9999, ±99999, infinities and empty cells are NaN.
+def _rows_first(chunk: pd.DataFrame, obsid: int) -> np.ndarray:
+    """Return the columns of a chunk but the obsid as float32 [n, columns].
 
-    Raises:
-        BadInput: the header, a text cell, a ragged or torn row, a missing obsid, or a damaged gzip.
+    Column by column and then turned once: `to_numpy` takes a strided copy, and twice as long.
     """
-    shown = shown or str(path)
-    cells, _ = first_lines(path, shown)
-    at_obsid = find_obsid(cells, shown)
-    positions = find_targets(cells, targets, shown)
-    obsids: list[np.ndarray] = []
-    blocks: list[np.ndarray] = []
-
-    def take(chunk: pd.DataFrame) -> None:
-        obsids.append(chunk[at_obsid].to_numpy(object))
-        blocks.append(chunk[positions].to_numpy(np.float64))
-
-    types: dict[int, Any] = dict.fromkeys(positions, np.float64)
-    wanted = [at_obsid, *(p for p in positions if p != at_obsid)]
-    lines = _parse(path, shown, cells, wanted, at_obsid, types, take, chunk=65_536)
-    values = np.concatenate(blocks)
-    values[~np.isfinite(values) | np.isin(np.abs(values), MISSING_LABELS)] = np.nan
-    obsid = _obsid(np.concatenate(obsids), lines, shown)
-    return Labels(obsid, values.astype(np.float32), tuple(targets), lines)
+    turned = np.empty((chunk.shape[1] - 1, len(chunk)), np.float32)
+    fluxes = (column for name, column in chunk.items() if name != obsid)
+    for row, column in enumerate(fluxes):
+        turned[row] = column.to_numpy()
+    return np.ascontiguousarray(turned.T)
 
 
-def fingerprint(tables: Tables) -> str:
-    """Return a sha256 over name, size, first and last MB of each table: cheap, and moves when data moves."""
-    digest = hashlib.sha256()
-    for path in (tables.continuum, tables.normalized, tables.labels):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, size - (1 << 20)))
-            digest.update(file.read(1 << 20))
-    return digest.hexdigest()
-
-
-def _parse(
+def parse(
     path: Path,
     shown: str,
     cells: Sequence[str],
     wanted: list[int],
-    at_obsid: int,
     types: dict[int, Any],
-    take: Callable[[pd.DataFrame], None],
-    chunk: int | None = None,
+    take: Callable[[pd.DataFrame, int, int], None],
+    chunk: int,
 ) -> np.ndarray:
-    """Feed the table to `take` chunk by chunk and return the rows' line numbers; every complaint is ours."""
+    """Feed (chunk, rows done, rows expected) to `take` and return the rows' line numbers.
+
+    `types` gives the dtype of each wanted column. How many rows there will be is guessed from the bytes read.
+
+    Raises:
+        BadInput: whatever is wrong with the file; no complaint of pandas comes through.
+    """
     import pandas as pd
 
     done = 0
-    with io.BufferedReader(LineWatch(open_table(path)), 1 << 20) as stream:
-        watch = stream.raw
-        assert isinstance(watch, LineWatch)
+    size = path.stat().st_size
+    numeric = sorted(position for position, kind in types.items() if kind is not str)
+    with LineWatch(open_table(path)) as watch:
         try:
-            while not stream.readline().strip():
-                pass  # blank lines before the header
+            watch.pass_header()
             reader = pd.read_csv(
-                stream,
+                cast(Any, watch),  # enough of a file for the C parser, too little for the stubs
                 header=None,
                 names=list(range(len(cells))),
                 usecols=wanted,
-                dtype={**types, at_obsid: str},
+                dtype=types,
                 index_col=False,
-                chunksize=chunk or CHUNK,
+                chunksize=chunk,
                 keep_default_na=False,
                 na_values=list(MISSING_WORDS),
                 encoding_errors="replace",
                 low_memory=False,
             )
             for piece in reader:
-                take(piece)
                 done += len(piece)
-        except (ValueError, *DAMAGED, OSError) as error:  # pandas' ParserError is a ValueError
-            _explain(path, shown, cells, watch, sorted(types), done, error)
+                expected = (watch.ended_lines - 1) * size / max(watch.packed_position(), 1)
+                take(piece, done, max(done, round(expected)))
+        except (ValueError, *DAMAGED) as error:  # pandas' ParserError is a ValueError
+            _explain(path, shown, cells, watch, numeric, done, error)
             raise
+        except OSError as error:
+            if watch.failure is None:
+                raise  # not this file's: what `take` writes may have failed
+            _explain(path, shown, cells, watch, numeric, done, error)
         _check_ragged(watch, cells, shown)
         lines = watch.row_lines()
     # quotes may hold line ends; then lines and rows do not pair and a row's own number has to do
@@ -231,27 +227,15 @@ def _find_text(path: Path, numeric: list[int], done: int) -> tuple[int, int, str
             parts = parse_line(line)
             for column in numeric:
                 cell = parts[column] if column < len(parts) else ""
-                if cell not in MISSING_WORDS and not _is_number(cell):
+                if cell not in MISSING_WORDS and not is_number(cell):
                     return number, column, cell
     return None
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Tell whether a cell is a number as a table reader sees it."""
     try:
         float(cell)
     except ValueError:
         return False
     return "_" not in cell  # Python reads 1_000, a CSV reader does not
-
-
-def _obsid(cells: np.ndarray, lines: np.ndarray, shown: str) -> np.ndarray:
-    """Return obsids as int64 when all are whole numbers, else as the strings that they are."""
-    words = [cell.strip() if isinstance(cell, str) else "" for cell in cells]
-    for word, line in zip(words, lines, strict=True):
-        if not word:
-            raise BadInput(say("data.obsid_empty", file=shown, line=int(line)))
-    whole = [_INTEGER.fullmatch(word) for word in words]
-    if all(whole):
-        return np.array([int(match.group(1)) for match in whole if match], np.int64)
-    # beside names, 123.0 is still the star that another table calls 123
-    return np.array([match.group(1) if match else word for word, match in zip(words, whole, strict=True)])

@@ -19,7 +19,7 @@ from engine.runs import folder as folders
 from engine.runs.events import EventLog
 from engine.runs.process import hold_lock
 from engine.runs.record import Record
-from engine.train.report import Report
+from engine.train.report import Polled, Report
 from engine.train.stop import Stop, Stopped
 from engine.words import say
 from engine.workspace import Workspace
@@ -73,20 +73,18 @@ def detached(workspace: Workspace, run_id: str, stop: Stop) -> int:
 
 def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[Any, Any]:
     """Check the tables by their headers, read them, split them."""
-    from engine.spectra import layout, split, stars
+    from engine.spectra import layout, resample, split, stars, stats
 
     layout.preflight(workspace, conf.data)
+    stats.fixed(workspace, conf.data)  # a stats file that cannot be used stops here, before the long read
     shown = workspace.relative(layout.resolve(workspace, conf.data.path))
     report.line(say("train.reading", path=shown))
 
-    def progress(rows: int) -> None:
-        stop.check()
-        report.rows(say("train.reading", path=shown), rows)
-
     started = time.perf_counter()
-    read = stars.load(workspace, conf.data, progress)
+    read = stars.load(workspace, conf.data, Polled(report, stop))
     report.rows_done()
-    parts = split.divide(read.obsid, conf.data.split.ratios, conf.data.split.seed)
+    folder = layout.resolve(workspace, conf.data.path)
+    parts = split.divide(read, conf.data.split, folder, workspace.root)
     report.line(
         say(
             "train.read",
@@ -98,6 +96,10 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
             test=len(parts.test),
         )
     )
+    for text in split.describe(parts):
+        report.line(text)
+    # a column that is not there stops before a run is made
+    resample.plan(conf.data.resample, read, parts.train)
     stop.check()
     return read, parts
 
@@ -123,6 +125,7 @@ def _attempt(
             "data", stars=len(stars.obsid), points=stars.continuum.shape[1], fingerprint=stars.fingerprint,
             wavelength=[float(stars.wavelength[0]), float(stars.wavelength[-1])], targets=conf.data.targets,
             train=len(split.train), val=len(split.val), test=len(split.test), report=stars.report,
+            split=split.facts,
         )  # fmt: skip
         report.line(say("train.loading_torch"))
         events.append("phase", phase="loading")

@@ -1,4 +1,4 @@
-"""Batches by index over tensors that are already in memory, in an order that is a function of (seed, epoch).
+"""Batches by index, in an order that is a function of (seed, epoch).
 
 No DataLoader and no workers: gathering rows is hundreds of times faster than a training step here. The
 position is two integers, so a run can go on exactly where it stopped.
@@ -7,62 +7,55 @@ position is two integers, so a run can go on exactly where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Tensors of one part of the split: branches [N, L], scaled labels [N, T] with NaN where missing."""
-
-    continuum_NL: Tensor
-    normalized_NL: Tensor
-    labels_NT: Tensor
-    obsids: list[str]
-
-    def __len__(self) -> int:
-        return len(self.obsids)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some rows, and where they stand among all."""
-
-    continuum_BL: Tensor
-    normalized_BL: Tensor
-    labels_BT: Tensor
-    index_B: Tensor
-
-
-def take(rows: Rows, index_B: Tensor) -> Batch:
-    """Gather rows by index."""
-    return Batch(
-        rows.continuum_NL.index_select(0, index_B),
-        rows.normalized_NL.index_select(0, index_B),
-        rows.labels_NT.index_select(0, index_B),
-        index_B,
-    )
+from engine.spectra.resample import Resampler
+from engine.train.augment import Augmentation
+from engine.train.blocks import Windows
+from engine.train.rows import Batch, Rows
 
 
 class Batches:
-    """Endless training batches; `epoch` (1-based) and `position` say where it stands."""
+    """Endless training batches; `epoch` (1-based) and `position` say where it stands.
 
-    def __init__(self, rows: Rows, batch_size: int, seed: int) -> None:
+    Without a `resampler` an epoch is every row once; with one it is the draw of its (seed, epoch).
+    `augmentation` changes the raw spectra of each batch; `windows` gives them where the set is beyond memory,
+    and then also says in which order (they were given the same resampler).
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        batch_size: int,
+        seed: int,
+        resampler: Resampler | None = None,
+        *,
+        augmentation: Augmentation | None = None,
+        windows: Windows | None = None,
+    ) -> None:
         self.rows = rows
+        self.resampler = resampler
         self.batch_size = min(batch_size, len(rows))
         self.seed = seed
+        self.augmentation = augmentation
+        self.windows = windows
         self.epoch = 1
         self.position = 0
         self._ordered_epoch = 0
         self._order_N = torch.empty(0, dtype=torch.int64)
 
     @property
+    def length(self) -> int:
+        """Rows drawn in an epoch."""
+        return len(self.rows) if self.resampler is None else self.resampler.length
+
+    @property
     def per_epoch(self) -> int:
         """Batches in an epoch. A last batch of one star is never given: batch statistics need two."""
-        whole, rest = divmod(len(self.rows), self.batch_size)
+        whole, rest = divmod(self.length, self.batch_size)
         return max(1, whole + (rest > 1))
 
     @property
@@ -76,20 +69,39 @@ class Batches:
                 self.epoch, self.position = self.epoch + 1, 0
             start = self.position * self.batch_size
             index_B = self._order()[start : start + self.batch_size]
+            if self.windows is None:
+                raw = self.rows.source.raw(index_B)
+            else:
+                raw = self.windows.raw(self.seed, self.epoch, start, start + len(index_B))
+            if self.augmentation is not None:
+                raw = self.augmentation(*raw, index_B, epoch=self.epoch, position=self.position)
             self.position += 1
-            yield take(self.rows, index_B)
+            yield self.rows.batch(*raw, index_B)
 
     def _order(self) -> Tensor:
         if self._ordered_epoch != self.epoch:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order_N = torch.randperm(len(self.rows), generator=generator)
-            self._order_N = order_N.to(self.rows.labels_NT.device)
+            if self.windows is not None:
+                order_N = self.windows.order(self.seed, self.epoch)
+            elif self.resampler is not None:
+                order_N = torch.from_numpy(self.resampler.order(self.seed, self.epoch))
+            else:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+                order_N = torch.randperm(len(self.rows), generator=generator)
+            self._order_N = order_N.to(self.rows.index_device)
             self._ordered_epoch = self.epoch
         return self._order_N
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "rows": len(self.rows)}
+        state = {"epoch": self.epoch, "position": self.position, "seed": self.seed, "rows": self.length}
+        return state if self.windows is None else state | {"window": self.windows.blocks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.position, self.seed = state["epoch"], state["position"], state["seed"]
         self._ordered_epoch = 0
+        if self.windows is not None and "window" in state:
+            self.windows.resize(state["window"])
+
+    def close(self) -> None:
+        """End what reads ahead; batches can still be taken after it."""
+        if self.windows is not None:
+            self.windows.close()

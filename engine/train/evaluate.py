@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.spectra.scale import Scaler
-from engine.train.batches import Rows, take
 from engine.train.losses import Loss
 from engine.train.metrics import label_errors
+from engine.train.rows import Rows
 from engine.train.stop import Stop
 
 Forward = Callable[[Tensor, Tensor], Tensor]
@@ -52,11 +52,11 @@ def evaluate(
         total = torch.zeros((), dtype=torch.float64)
         counted = torch.zeros((), dtype=torch.float64)
         parts: list[Tensor] = []
-        index_N = torch.arange(len(rows), device=rows.labels_NT.device)
+        index_N = torch.arange(len(rows), device=rows.index_device)
         for start in range(0, len(rows), batch_size):
             if stop is not None:
                 stop.check()
-            batch = take(rows, index_N[start : start + batch_size])
+            batch = rows.take(index_N[start : start + batch_size])
             predicted_BT = forward(batch.continuum_BL, batch.normalized_BL)
             loss, count = loss_of(predicted_BT, batch.labels_BT)
             total += loss.cpu().double() * count.cpu()

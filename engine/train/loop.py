@@ -21,11 +21,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from engine.runs.events import EventLog
 from engine.train import nonfinite
-from engine.train.batches import Batch, Batches
+from engine.train.batches import Batches
 from engine.train.checkpoint import Checkpoints
 from engine.train.evaluate import Evaluation, Forward
 from engine.train.losses import Loss
 from engine.train.recorder import Recorder
+from engine.train.rows import Batch
 from engine.train.stop import Stop, Stopped
 
 _SAVE_SECONDS = 60.0

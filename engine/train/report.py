@@ -7,11 +7,15 @@ run's log.txt too. No torch.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from rich.cells import cell_len, set_cell_size
+
+from engine.train.stop import Stop
 from engine.words import say
 
 _LINE_EVERY_SECONDS = 10.0
@@ -27,6 +31,8 @@ class Report:
         self._early: list[str] = []
         self._bar: Any = None
         self._said_at = 0.0
+        self._what = ""
+        self._since = self._rows_said_at = 0.0
 
     def keep_in(self, log: Path) -> None:
         """Also write every line to `log` from now on, and what was said before."""
@@ -36,6 +42,7 @@ class Report:
 
     def line(self, text: str) -> None:
         """Say one line."""
+        self.rows_done()
         self._say(text, self.stream)
 
     def fact(self, text: str) -> None:
@@ -57,17 +64,25 @@ class Report:
             self._early.append(text)
 
     def rows(self, what: str, done: int, total: int | None = None) -> None:
-        """Say how far reading a table is: rewritten in place on a terminal, nothing elsewhere."""
+        """Say how far reading a table is: rewritten in place on a terminal, a line now and then elsewhere."""
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._since, self._rows_said_at = what, now, now
+        text = _rows_text(what, done, total, now - self._since)
         if self.terminal:
-            end = f"/{total}" if total else ""
-            self.stream.write(f"\r\x1b[K{what} {done}{end}")
+            width = shutil.get_terminal_size().columns - 1
+            self.stream.write(f"\r\x1b[K{set_cell_size(text, min(width, cell_len(text)))}")
             self.stream.flush()
+        elif done and now - self._rows_said_at > _LINE_EVERY_SECONDS:
+            self._rows_said_at = now
+            self.line(text)
 
     def rows_done(self) -> None:
         """Clear the row counter."""
-        if self.terminal:
+        if self.terminal and self._what:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
+        self._what = ""
 
     def begin(self, total: int, done: int) -> None:
         """Start the progress of `total` steps."""
@@ -94,3 +109,36 @@ class Report:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class Polled:
+    """The progress of reading, which ends it when stopping was asked."""
+
+    def __init__(self, report: Report, stop: Stop) -> None:
+        self.report = report
+        self.stop = stop
+
+    def rows(self, what: str, done: int, total: int | None = None) -> None:
+        """Show how far reading is.
+
+        Raises:
+            Stopped: stopping was asked.
+        """
+        self.stop.check()
+        self.report.rows(what, done, total)
+
+    def line(self, text: str) -> None:
+        """Say one line."""
+        self.report.line(text)
+
+
+def _rows_text(what: str, done: int, total: int | None, seconds: float) -> str:
+    if not done or seconds <= 0:
+        return what
+    rate = done / seconds
+    if total is None:
+        return say("spectra.rows_line", what=what, done=done, rate=f"{rate:.0f}")
+    left = max(0, total - done) / rate
+    return say(
+        "spectra.rows_of_line", what=what, done=done, total=total, rate=f"{rate:.0f}", left=f"{left:.0f}"
+    )

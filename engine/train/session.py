@@ -8,31 +8,32 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 import engine
 from engine.conf.schema import Conf
 from engine.errors import BadInput
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
-from engine.spectra.scale import Scaler, fit
+from engine.spectra import resample, stats
+from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
-from engine.spectra.stars import Stars
-from engine.train import checkpoint, loop
-from engine.train.batches import Batches, Rows
+from engine.spectra.stars import Stars, needs
+from engine.train import augment, checkpoint, feed, loop
+from engine.train.batches import Batches
 from engine.train.device import choose_device, seed_everything, set_threads
 from engine.train.evaluate import Evaluation, evaluate
 from engine.train.losses import build_loss
 from engine.train.optim import build_optimizer, build_schedule
 from engine.train.recorder import Recorder
 from engine.train.report import Report
+from engine.train.rows import Rows
 from engine.train.stop import Stop
 from engine.words import say
 from engine.workspace import Workspace
@@ -40,25 +41,6 @@ from models import contract, registry
 from models.errors import ContractError, DuplicateModel, ModelError, UnknownModel
 
 _EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Scalers:
-    """What turns fluxes and labels into what the network sees; fitted on training rows only."""
-
-    continuum: Scaler
-    labels: Scaler
-
-    @classmethod
-    def fitted(cls, conf: Conf, stars: Stars, split: Split) -> Scalers:
-        """Fit on the training rows: one pooled number for the continuum, one per label."""
-        return cls(
-            fit(conf.data.continuum_scaler, stars.continuum, split.train, pooled=True),
-            fit(conf.data.label_scaler, stars.labels, split.train),
-        )
-
-    def to_state(self) -> dict[str, Any]:
-        return {"continuum": self.continuum.to_state(), "labels": self.labels.to_state()}
 
 
 def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
@@ -120,18 +102,30 @@ def run_session(
     device = choose_device(settings.device)
     threads = set_threads(settings.threads)
     seed_everything(settings.seed)
-    scalers = Scalers.fitted(conf, stars, split)
+    chosen = feed.choose(stars, conf.data.memory_share, device)
+    stars = chosen.stars
+    scalers = _fit_scalers(workspace, conf, stars, split, events, report)
     network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
+    needs(stars, contract.inputs_of(type(contract.unwrap(network))))
     parameters = contract.count_parameters(network)
     events.append(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
         torch=torch.__version__, parameters=parameters,
     )  # fmt: skip
-    parts = {name: _rows(stars, getattr(split, name), scalers, device) for name in ("train", "val", "test")}
+    _note_feed(chosen, events, report)
+    parts = {name: _rows(chosen, split.part(name), scalers) for name in ("train", "val", "test")}
     if not len(parts["train"]):
         raise BadInput(say("train.no_points", targets=", ".join(conf.data.targets)))
 
-    batches = Batches(parts["train"], settings.batch_size, settings.seed)
+    resampler = resample.plan(conf.data.resample, stars, split.train)
+    if resampler is not None:
+        events.append("resample", **resampler.facts)
+        report.line(resample.describe(resampler.facts))
+    batches = Batches(
+        parts["train"], settings.batch_size, settings.seed, resampler,
+        augmentation=_augmentation(conf, stars, split, device, events, report),
+        windows=chosen.windows(parts["train"], resampler),
+    )  # fmt: skip
     steps = settings.epochs * batches.per_epoch
     optimizer = build_optimizer(network, settings)
     state = loop.State(
@@ -172,7 +166,10 @@ def run_session(
     # Without validation rows the training rows are looked at in their place, and the plan event says so.
     monitored = "val" if len(parts["val"]) else "train"
     run = loop.Run(events, recorder, checkpoints, lambda: look_at(monitored), stop)
-    outcome = loop.train(state, plan, forward, loss_of, run)
+    try:
+        outcome = loop.train(state, plan, forward, loss_of, run)
+    finally:
+        batches.close()
     report.close()
     if outcome is loop.Outcome.DONE:
         events.append("phase", phase="testing")
@@ -182,18 +179,47 @@ def run_session(
     return outcome
 
 
-def _rows(stars: Stars, index_N: NDArray[np.intp], scalers: Scalers, device: torch.device) -> Rows:
-    """Scale the rows of one part and put them on the device."""
+def _fit_scalers(
+    workspace: Workspace, conf: Conf, stars: Stars, split: Split, events: EventLog, report: Report
+) -> Scalers:
+    """Fit on the training rows, or take a stats file's numbers; say once which columns have no spread."""
+    given = stats.fixed(workspace, conf.data)
+    scalers = Scalers.fitted(conf.data, stars, split.train, given.scalers)
+    warnings = scalers.warnings(stars)
+    for text in warnings:
+        events.append("message", level="warning", text=text)
+    for text in (*given.notes, *warnings):
+        report.line(text)
+    return scalers
 
-    def tensor(values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
-    return Rows(
-        tensor(scalers.continuum.transform(stars.continuum[index_N])),
-        tensor(stars.normalized[index_N]),
-        tensor(scalers.labels.transform(stars.labels[index_N])),
-        [str(obsid) for obsid in stars.obsid[index_N].tolist()],
-    )
+def _rows(chosen: feed.Feed, index_N: NDArray[np.intp], scalers: Scalers) -> Rows:
+    """Return the rows of one part; they are scaled batch by batch."""
+    return chosen.part(index_N, **vars(scalers))
+
+
+def _note_feed(chosen: feed.Feed, events: EventLog, report: Report) -> None:
+    """Record where training reads from and why, and say it when it is not simply memory."""
+    events.append("feed", **chosen.facts())
+    line = chosen.line()
+    if line is not None:
+        report.line(line)
+
+
+def _augmentation(
+    conf: Conf, stars: Stars, split: Split, device: torch.device, events: EventLog, report: Report
+) -> augment.Augmentation | None:
+    """Return what changes training spectra, recorded in the run; None when nothing does."""
+    snr = stars.columns.get(augment.SNR)
+    built = augment.build(
+        conf.data.augment, conf.training.seed, stars.wavelength,
+        None if snr is None else snr[split.train], device,
+    )  # fmt: skip
+    if built is not None:
+        settings = augment.facts(built)
+        events.append("augment", **settings)
+        report.line(say("augment.line", settings=", ".join(f"{k} {v:g}" for k, v in settings.items())))
+    return built
 
 
 def _facts(conf: Conf, stars: Stars, scalers: Scalers, threads: int) -> Mapping[str, Any]:

@@ -104,7 +104,7 @@ class DataScreen(Place):
     def look(self) -> None:
         """Find the data sets and count their stars: headers and label tables only."""
         found = data_sets(self.spectui.workspace)
-        counts = {s.name: None if s.problem else stars_in(s.folder, s.conf) for s in found}
+        counts = {s.name: None if s.problem else stars_in(self.spectui.workspace, s) for s in found}
         self.app.call_from_thread(self._found, found, counts)
 
     def _found(self, found: list[DataSet], counts: dict[str, int | None]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import engine.words
+from engine.conf.data import Data
+from engine.conf.section import Section
 from engine.workspace import Workspace
 
 POINTS, STARS = 24, 12
@@ -19,29 +22,21 @@ CONTINUUM, NORMALIZED, LABELS = (
 )
 
 
-@dataclass
-class Clip:
-    continuum: list[float] | None = None
-    normalized: list[float] | None = field(default_factory=lambda: [-1.0, 3.0])
+def section(conf: Any) -> SimpleNamespace:
+    """Return a conf section as an object that a test may change."""
+    plain = {name: getattr(conf, name) for name in type(conf).model_fields}
+    return SimpleNamespace(
+        **{name: section(value) if isinstance(value, Section) else value for name, value in plain.items()}
+    )
 
 
-@dataclass
-class Conf:
-    """A stand-in for the conf section `data`."""
-
-    path: str = "small"
-    continuum: str = CONTINUUM
-    normalized: str = NORMALIZED
-    labels: str = LABELS
-    targets: list[str] = field(default_factory=lambda: ["Teff", "logg", "FeH", "CFe"])
-    split: list[float] = field(default_factory=lambda: [0.8, 0.1, 0.1])
-    split_seed: int = 1
-    clip: Clip = field(default_factory=Clip)
-    continuum_scaler: str = "standard"
-    label_scaler: str = "standard"
-    duplicates: str = "fail"
-    nonfinite: str = "fail"
-    max_rows: int | None = None
+def data_conf(**changes: Any) -> Any:
+    """Return the conf section `data` as it is by default, but refusing what it would mend."""
+    made = section(Data())
+    made.path, made.targets, made.nonfinite = "small", list(made.targets), "fail"
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
 
 
 class Small:
@@ -51,7 +46,7 @@ class Small:
         rng = np.random.default_rng(0)
         self.workspace = workspace
         self.folder = workspace.dataset / "small"
-        self.conf = Conf()
+        self.conf = data_conf()
         grid = [f"{3900 + i:.2f}" for i in range(POINTS)]
         self.flux = rng.uniform(100, 200, (STARS, POINTS)).round(3)
         self.ratio = rng.uniform(0.5, 1.1, (STARS, POINTS)).round(4)
@@ -89,14 +84,14 @@ def small(workspace: Workspace) -> Small:
 
 
 @pytest.fixture
-def conf() -> Conf:
-    return Conf()
+def conf() -> Any:
+    return data_conf()
 
 
 @pytest.fixture(scope="session")
-def real() -> Workspace:
-    """The data beside the checkout, read as a workspace whose paths are data/miles and data/hybrid_cfe."""
-    shared = Path(__file__).resolve().parents[4] / "shared"
-    if not (shared / "data" / "miles").is_dir():
-        pytest.skip(f"needs the real tables in {shared / 'data'}")
-    return Workspace(shared)
+def shared() -> Path:
+    """The real tables beside the checkout."""
+    folder = Path(__file__).resolve().parents[4] / "shared" / "data"
+    if not (folder / "miles").is_dir():
+        pytest.skip(f"needs the real tables in {folder}")
+    return folder

@@ -144,7 +144,8 @@ def test_text_in_a_spectrum(small: Any, name: str, cell: str) -> None:
 
 
 def test_text_in_a_late_chunk(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.spectra.tables.CHUNK", 4)
+    monkeypatch.setattr("engine.spectra.tables.CELLS", 4 * 24)
+    monkeypatch.setattr("engine.spectra.tables.LEAST_ROWS", 1)
     small.tables[CONTINUUM][10][2] = "x"
     assert "line 11, column 3901.00: 'x'" in refused_by_load(small)
 
@@ -243,9 +244,9 @@ def test_layout_is_cheap() -> None:
 
 
 def test_package_never_imports_torch() -> None:
-    names = ["check", "join", "scale", "split", "stars", "synthetic", "tables", "watch"]
+    names = ["arrow", "cache_care", "check", "join", "scale", "split", "stars", "synthetic", "tables"]
     code = "import sys\n" + "".join(f"import engine.spectra.{n}\n" for n in names)
-    code += "print(sorted({'pandas', 'torch', 'textual', 'mlflow'} & set(sys.modules)))"
+    code += "print(sorted({'pandas', 'pyarrow', 'torch', 'textual', 'mlflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -255,7 +256,7 @@ def test_both_languages_have_the_same_words() -> None:
     from engine.words import catalogue
 
     english, chinese = (
-        {k: v for k, v in catalogue(n).items() if k.startswith("data.")} for n in ("en", "zh")
+        {k: v for k, v in catalogue(n).items() if k.startswith(("data.", "spectra."))} for n in ("en", "zh")
     )
     assert english.keys() == chinese.keys() and len(english) > 40
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.conf.data import Split as SplitConf
 from engine.errors import BadInput
 from engine.spectra import DataConf, split, stars, synthetic
 from engine.spectra.check import check, format_report
@@ -54,7 +55,7 @@ def test_demo_can_be_learned(demo: Any, conf: Any) -> None:
     """Ridge regression on the normalised branch beats the mean by far on every label."""
     conf.path = "demo"
     loaded = stars.load(demo, conf)
-    parts = split.divide(loaded.obsid, [0.75, 0.05, 0.2], 3)
+    parts = split.divide(loaded, SplitConf(ratios=[0.75, 0.05, 0.2], seed=3), demo.dataset)
     for i, (target, share) in enumerate(zip(loaded.targets, (0.3, 0.35, 0.35, 0.7), strict=True)):
         there = np.isfinite(loaded.labels[:, i])
         train, test = (rows[there[rows]] for rows in (parts.train, parts.test))

@@ -12,6 +12,7 @@ import pytest
 
 from engine.errors import BadInput
 from engine.spectra import DataConf, facts
+from engine.spectra.check import check
 from engine.spectra.facts_select import select
 from engine.spectra.facts_sets import data_sets, described, stars_in
 
@@ -120,7 +121,7 @@ def test_data_sets_are_listed_with_the_conf_that_reads_them(small: Any) -> None:
     assert list(sets) == ["group/broken", "small", str(root / "elsewhere")]
     one = sets["small"]
     assert (one.points, one.conf.targets, one.source) == (24, ["Teff", "logg"], "conf/two.yaml")
-    assert stars_in(one.folder, one.conf) == 12 and described(one, 12).startswith("12 stars x 24 points, ")
+    assert stars_in(small.workspace, one) == 12 and described(one, 12).startswith("12 stars x 24 points, ")
     assert NORMALIZED in sets["group/broken"].problem and sets["group/broken"].points == 0
 
 
@@ -145,3 +146,27 @@ def test_the_verb_tells_numbers_and_never_draws_alone(small: Any, read: facts.Fa
     assert unknown.returncode == 2 and "1015" in unknown.stderr and unknown.stdout == ""
     assert ask("engine", "1015", "--from", "9000").returncode == 2
     assert ask("engine", "1015", "--with", "1015").returncode == 2
+
+
+def test_one_branch_in_folders_is_enough(workspace: Any) -> None:
+    grid = ",".join(f"{4800 + i}" for i in range(100))
+    for part, first, count in (("train", 1, 6), ("val", 7, 2), ("test", 9, 2)):
+        folder = workspace.dataset / "parts" / part
+        folder.mkdir(parents=True)
+        stars = range(first, first + count)
+        flux = [f"{i}," + ",".join(["0.9", str(i), *["1.0"] * 98]) for i in stars]
+        (folder / "normalized.csv").write_text("\n".join([f"obsid,{grid}", *flux]) + "\n")
+        labels = [f"{i},{5000 + i},4.{i},gaia {i}" for i in stars]
+        (folder / "labels.csv").write_text("\n".join(["obsid,Teff,logg,star_id", *labels]) + "\n")
+    conf = DataConf(path="parts", branches="normalized", targets=["Teff", "logg"])
+    read = facts.read(workspace, conf)
+    assert read.branches == ("normalized",) and read.flux("normalized", facts.find(read, "8"))[1] == 8
+    assert read.columns["star_id"][7] == "gaia 8"
+    report = check(workspace, conf)
+    assert report["split"] == {"train": 6, "val": 2, "test": 2} and list(report["wild"]) == ["normalized"]
+    (workspace.root / "conf").mkdir()
+    (workspace.root / "conf" / "p.yaml").write_text(
+        "data: {path: parts, branches: normalized, targets: [Teff, logg]}\n"
+    )
+    (found,) = data_sets(workspace)
+    assert (found.points, found.problem, stars_in(workspace, found)) == (100, "", 10)

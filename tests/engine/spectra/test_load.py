@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import random
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,22 @@ CONTINUUM, NORMALIZED, LABELS = (
 def load(small: Any) -> stars.Stars:
     small.write()
     return stars.load(small.workspace, small.conf)
+
+
+class Told:
+    """Progress that remembers the rows of a conversion, and how many were expected."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.totals: list[int] = []
+
+    def rows(self, what: str, done: int, total: int | None = None) -> None:
+        if what.startswith("converting"):
+            self.done.append(done)
+            self.totals += [] if total is None else [total]
+
+    def line(self, text: str) -> None:
+        raise AssertionError(text)
 
 
 def shuffle(small: Any, seed: int) -> None:
@@ -91,8 +109,8 @@ def test_gz_stands_in_for_csv_and_the_reverse(small: Any) -> None:
     file.unlink()
     same(first, stars.load(small.workspace, small.conf))
     small.conf.normalized += ".gz"
-    tables = layout.preflight(small.workspace, small.conf).tables
-    assert tables.continuum.name.endswith(".gz") and not tables.normalized.name.endswith(".gz")
+    files = layout.preflight(small.workspace, small.conf).tables.files
+    assert files["continuum"][0].suffix == ".gz" and files["normalized"][0].suffix == ".csv"
     same(first, stars.load(small.workspace, small.conf))
 
 
@@ -115,10 +133,12 @@ def test_quoted_headers_and_commas_in_names(small: Any) -> None:
 
 def test_small_chunks_give_the_same_stars(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(small)
-    monkeypatch.setattr("engine.spectra.tables.CHUNK", 5)
-    done: list[int] = []
-    same(first, stars.load(small.workspace, small.conf, done.append))
-    assert done == [5, 10, 12, 17, 22, 24]
+    monkeypatch.setattr("engine.spectra.tables.CELLS", 5 * 24)
+    monkeypatch.setattr("engine.spectra.tables.LEAST_ROWS", 1)
+    shutil.rmtree(small.workspace.cache)
+    told = Told()
+    same(first, stars.load(small.workspace, small.conf, told))
+    assert told.done == [0, 5, 10, 12, 0, 5, 10, 12] and told.totals == [12] * 6
 
 
 def test_obsids_of_other_kinds_still_join(small: Any) -> None:
@@ -227,27 +247,31 @@ def test_paths(small: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["miles", "hybrid_cfe"])
-def test_real_headers(real: Any, conf: Any, name: str) -> None:
-    conf.path = f"data/{name}"
-    promise = layout.preflight(real, conf)
+def test_real_headers(shared: Path, workspace: Any, conf: Any, name: str) -> None:
+    conf.path = str(shared / name)
+    promise = layout.preflight(workspace, conf)
     assert len(promise.wavelength) == 4700 and promise.wavelength[0] == 3600
 
 
-def test_real_miles(real: Any, conf: Any) -> None:
-    conf.path = "data/miles"
-    loaded = stars.load(real, conf)
+def test_real_miles(shared: Path, workspace: Any, conf: Any) -> None:
+    conf.path = str(shared / "miles")
+    loaded = stars.load(workspace, conf)
     assert loaded.continuum.shape == (980, 4700) and loaded.report["unlabelled"] == 3
     assert loaded.report["labels_missing"] == {"Teff": 0, "logg": 0, "FeH": 36, "CFe": 608}
     assert np.isfinite(loaded.continuum).all() and np.isfinite(loaded.normalized).all()
+    assert loaded.columns["snr"].dtype == np.float64 and loaded.columns["CFe_src"].dtype.kind == "U"
+    again = stars.load(workspace, conf)
+    same(loaded, again)
+    assert again.home == loaded.home and not list((shared / "miles").glob(".*"))
 
 
 @pytest.mark.slow
-def test_real_hybrid(real: Any, conf: Any) -> None:
-    conf.path = "data/hybrid_cfe"
-    loaded = stars.load(real, conf)
+def test_real_hybrid(shared: Path, workspace: Any, conf: Any) -> None:
+    conf.path = str(shared / "hybrid_cfe")
+    loaded = stars.load(workspace, conf)
     assert loaded.normalized.shape == (2400, 4700) and np.isfinite(loaded.labels).all()
-    tables = layout.find_tables(layout.resolve(real, conf.path), conf)
-    with gzip.open(tables.normalized, "rt") as file:
+    tables = layout.find_tables(shared / "hybrid_cfe", conf)
+    with gzip.open(tables.files["normalized"][0], "rt") as file:
         for _, row in zip(range(6), csv.reader(file), strict=False):
             if row[0] != "obsid":
                 found = loaded.normalized[np.flatnonzero(loaded.obsid == int(row[0]))[0]]
