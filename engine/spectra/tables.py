@@ -92,7 +92,9 @@ def together(pieces: Sequence[np.ndarray]) -> np.ndarray:
 def parse_spectra(
     path: Path, shown: str, header: Header, put: Callable[[np.ndarray], None], progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the fluxes [n, L] of each chunk to `put`, in ascending wavelength; return obsids and line numbers.
+    """Give the fluxes [n, L] of each chunk to `put`; return obsids and line numbers.
+
+    They come in ascending wavelength, and are overwritten by the next chunk: `put` must not keep them.
 
     Empty cells and the words of `MISSING_WORDS` are NaN: what to do with them is for the caller to say.
 
@@ -105,10 +107,11 @@ def parse_spectra(
     kinds = {"dtype": np.float32, "converters": {header.obsid: str}}
     what = say("spectra.converting", file=shown)
     obsids = Obsids()
+    turner = _RowsFirst()
 
     def take(chunk: pd.DataFrame, rows: int, total: int) -> None:
         obsids.take(chunk[header.obsid].tolist())
-        values = _rows_first(chunk, header.obsid)
+        values = turner.turn(chunk, header.obsid)
         put(values if in_order else values[:, order])
         progress.rows(what, rows, total)
 
@@ -120,19 +123,30 @@ def parse_spectra(
     return obsids.all(lines, shown), lines
 
 
-def _rows_first(chunk: pd.DataFrame, obsid: int) -> np.ndarray:
-    """Return the columns of a chunk but the obsid as float32 [n, columns].
+class _RowsFirst:
+    """Turns chunks of columns into float32 rows [n, columns], always in the same memory.
 
-    Column by column, then turned in strips: `to_numpy` takes half as long again, and strides at the end.
+    In strips of some columns, which stay in the processor's cache while they are turned: `to_numpy` makes
+    the same rows in twice the time, and in fresh memory.
     """
-    turned = np.empty((chunk.shape[1] - 1, len(chunk)), np.float32)
-    fluxes = (column for name, column in chunk.items() if name != obsid)
-    for row, column in enumerate(fluxes):
-        turned[row] = column.to_numpy()
-    values = np.empty(turned.shape[::-1], np.float32)
-    for at in range(0, len(turned), _STRIP):
-        values[:, at : at + _STRIP] = turned[at : at + _STRIP].T
-    return values
+
+    def __init__(self) -> None:
+        self._room = np.empty((0, 0), np.float32)
+
+    def turn(self, chunk: pd.DataFrame, obsid: int) -> np.ndarray:
+        """Return all columns but the obsid; what was returned before is overwritten."""
+        rows, columns = len(chunk), chunk.shape[1] - 1
+        if self._room.shape[0] < rows:
+            self._room = np.empty((rows, columns), np.float32)
+        values = self._room[:rows]
+        strip = np.empty((_STRIP, rows), np.float32)
+        fluxes = (column.to_numpy() for name, column in chunk.items() if name != obsid)
+        for at in range(0, columns, _STRIP):
+            width = min(_STRIP, columns - at)
+            for place in range(width):
+                strip[place] = next(fluxes)
+            values[:, at : at + width] = strip[:width].T
+        return values
 
 
 def parse(
