@@ -102,7 +102,7 @@ def _read_csv(path: Path, targets: Sequence[str], shown: str) -> _Piece:
 
     wanted = sorted({at_obsid, *positions, *others.values()})
     types: dict[int, Any] = dict.fromkeys(wanted, str) | dict.fromkeys(positions, np.float64)
-    lines = parse(path, shown, cells, wanted, types, take, chunk=65_536)
+    lines = parse(path, shown, cells, wanted, sorted(positions), {"dtype": types}, take, chunk=65_536)
     return _Piece(obsids.all(lines, shown), np.concatenate(blocks), lines, words)
 
 

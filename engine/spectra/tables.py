@@ -7,6 +7,7 @@ holds one chunk, whatever the size of the file.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 READER = 1  # raised whenever the same bytes would be read as other numbers
 CELLS = 7_200_000  # of one chunk: pandas takes some 50 bytes a cell, and fixed time a column and chunk
 LEAST_ROWS = 64
+_STRIP = 64
 # what an empty cell may look like; anything else that is not a number is an error, with its place
 MISSING_WORDS = ("", "NaN", "nan", "NAN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "-nan", "#N/A")
 _INTEGER = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0+)?")
@@ -90,7 +92,9 @@ def together(pieces: Sequence[np.ndarray]) -> np.ndarray:
 def parse_spectra(
     path: Path, shown: str, header: Header, put: Callable[[np.ndarray], None], progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the fluxes [n, L] of each chunk to `put`, in ascending wavelength; return obsids and line numbers.
+    """Give the fluxes [n, L] of each chunk to `put`; return obsids and line numbers.
+
+    They come in ascending wavelength, and are overwritten by the next chunk: `put` must not keep them.
 
     Empty cells and the words of `MISSING_WORDS` are NaN: what to do with them is for the caller to say.
 
@@ -99,33 +103,50 @@ def parse_spectra(
     """
     order = np.argsort(np.argsort(header.positions))  # pandas gives the columns in the file's order
     in_order = bool((order == np.arange(len(order))).all())
-    types: dict[int, Any] = dict.fromkeys(header.positions, np.float32)
+    # one type for all and a converter for the obsid: a type per column costs pandas half the time again
+    kinds = {"dtype": np.float32, "converters": {header.obsid: str}}
     what = say("spectra.converting", file=shown)
     obsids = Obsids()
+    turner = _RowsFirst()
 
     def take(chunk: pd.DataFrame, rows: int, total: int) -> None:
         obsids.take(chunk[header.obsid].tolist())
-        values = _rows_first(chunk, header.obsid)
+        values = turner.turn(chunk, header.obsid)
         put(values if in_order else values[:, order])
         progress.rows(what, rows, total)
 
     progress.rows(what, 0)
     chunk = max(LEAST_ROWS, CELLS // len(order))
     wanted = [header.obsid, *header.positions]
-    lines = parse(path, shown, header.cells, wanted, types | {header.obsid: str}, take, chunk)
+    numeric = sorted(header.positions)
+    lines = parse(path, shown, header.cells, wanted, numeric, kinds, take, chunk)
     return obsids.all(lines, shown), lines
 
 
-def _rows_first(chunk: pd.DataFrame, obsid: int) -> np.ndarray:
-    """Return the columns of a chunk but the obsid as float32 [n, columns].
+class _RowsFirst:
+    """Turns chunks of columns into float32 rows [n, columns], always in the same memory.
 
-    Column by column and then turned once: `to_numpy` takes a strided copy, and twice as long.
+    In strips of some columns, which stay in the processor's cache while they are turned: `to_numpy` makes
+    the same rows in twice the time, and in fresh memory.
     """
-    turned = np.empty((chunk.shape[1] - 1, len(chunk)), np.float32)
-    fluxes = (column for name, column in chunk.items() if name != obsid)
-    for row, column in enumerate(fluxes):
-        turned[row] = column.to_numpy()
-    return np.ascontiguousarray(turned.T)
+
+    def __init__(self) -> None:
+        self._room = np.empty((0, 0), np.float32)
+
+    def turn(self, chunk: pd.DataFrame, obsid: int) -> np.ndarray:
+        """Return all columns but the obsid; what was returned before is overwritten."""
+        rows, columns = len(chunk), chunk.shape[1] - 1
+        if self._room.shape[0] < rows:
+            self._room = np.empty((rows, columns), np.float32)
+        values = self._room[:rows]
+        strip = np.empty((_STRIP, rows), np.float32)
+        fluxes = (column.to_numpy() for name, column in chunk.items() if name != obsid)
+        for at in range(0, columns, _STRIP):
+            width = min(_STRIP, columns - at)
+            for place in range(width):
+                strip[place] = next(fluxes)
+            values[:, at : at + width] = strip[:width].T
+        return values
 
 
 def parse(
@@ -133,13 +154,15 @@ def parse(
     shown: str,
     cells: Sequence[str],
     wanted: list[int],
-    types: dict[int, Any],
+    numeric: list[int],
+    kinds: dict[str, Any],
     take: Callable[[pd.DataFrame, int, int], None],
     chunk: int,
 ) -> np.ndarray:
     """Feed (chunk, rows done, rows expected) to `take` and return the rows' line numbers.
 
-    `types` gives the dtype of each wanted column. How many rows there will be is guessed from the bytes read.
+    `kinds` are pandas' own options for the types of the columns, of which those in `numeric` must be numbers.
+    How many rows there will be is guessed from the bytes read.
 
     Raises:
         BadInput: whatever is wrong with the file; no complaint of pandas comes through.
@@ -148,8 +171,10 @@ def parse(
 
     done = 0
     size = path.stat().st_size
-    numeric = sorted(position for position, kind in types.items() if kind is not str)
-    with LineWatch(open_table(path)) as watch:
+    with LineWatch(open_table(path)) as watch, warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", pd.errors.ParserWarning
+        )  # "only the converter will be used": as meant
         try:
             watch.pass_header()
             reader = pd.read_csv(
@@ -157,7 +182,7 @@ def parse(
                 header=None,
                 names=list(range(len(cells))),
                 usecols=wanted,
-                dtype=types,
+                **kinds,
                 index_col=False,
                 chunksize=chunk,
                 keep_default_na=False,

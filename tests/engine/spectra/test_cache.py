@@ -436,37 +436,48 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(small: Any, start: Any
     np.testing.assert_array_equal(load(small).continuum, small.flux.astype(np.float32))
 
 
-@pytest.mark.parametrize("size", ["16k", "28k", "40k", "52k"])
-def test_a_full_file_system(small: Any, size: str) -> None:
-    """The same on a file system that really is full, where this machine lets us make one."""
-    small.write()
+@pytest.fixture
+def full(small: Any) -> Iterator[Any]:
+    """Make the cache a file system of so many bytes, where this machine lets us."""
     cache = small.workspace.cache
-    cache.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", cache], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
-        (cache / "ballast").write_bytes(b"x" * 8192)
-        with pytest.raises(BadInput, match="no room for the cache of spectra") as caught:
-            load(small)
-        assert len(caught.value.lines) == 1 and not left_over(small)
-        assert all(one["state"] == "current" for one in cache_care.survey(small.workspace, full=True))
-    finally:
-        subprocess.run(["umount", "--lazy", cache], check=True)  # the refusal's traceback still has maps
+    mounted = []
+
+    def mount(size: int) -> None:
+        cache.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", cache]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a tmpfs")
+        mounted.append(cache)
+
+    yield mount
+    for folder in mounted:
+        # lazily: the traceback of a refusal still has maps
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("pages", [2, 5, 8, 11])
+def test_a_full_file_system(small: Any, full: Any, pages: int) -> None:
+    """The same on a file system that really is full."""
+    small.write()
+    full(pages * 4096)
+    with pytest.raises(BadInput, match="no room for the cache of spectra") as caught:
+        load(small)
+    assert len(caught.value.lines) == 1 and not left_over(small)
+    assert all(one["state"] == "current" for one in cache_care.survey(small.workspace, full=True))
+    subprocess.run(["mount", "-o", "remount,size=1m", small.workspace.cache], check=True)
     assert len(load(small)) == 12
 
 
-def test_a_full_disk_for_an_arrow_table_is_no_crash(small: Any, start: Any) -> None:
+def test_a_full_disk_for_an_arrow_table_is_no_crash(small: Any, full: Any, start: Any) -> None:
     """Its columns are put through a memory map: without the room promised first this would be a SIGBUS."""
     import pandas as pd
 
-    small.write()
+    synthetic.write_demo(small.folder, stars=24, points=500)
     for name in (CONTINUUM, NORMALIZED):
         pd.read_csv(small.folder / name).to_feather(small.folder / name.replace(".csv", ".feather"))
         (small.folder / name).unlink()
-    child = start(most=900)
+    full(32 << 10)
+    child = start()
     go(child)
     assert "no room" in finish(child)["refused"][0]
     assert not left_over(small)

@@ -276,3 +276,9 @@ def test_real_hybrid(shared: Path, workspace: Any, conf: Any) -> None:
             if row[0] != "obsid":
                 found = loaded.normalized[np.flatnonzero(loaded.obsid == int(row[0]))[0]]
                 np.testing.assert_allclose(found, np.array(row[1:], np.float64), rtol=1e-6)
+
+
+def test_one_star(small: Any) -> None:
+    small.tables = {name: rows[:2] for name, rows in small.tables.items()}
+    loaded = load(small)
+    assert len(loaded) == 1 and loaded.continuum.shape == (1, 24) and loaded.labels.shape == (1, 4)
