@@ -10,6 +10,7 @@ import errno
 import os
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,8 @@ class FluxFile:
     def read(self, rows: np.ndarray, out: np.ndarray, wanted: Callable[[], bool] = lambda: True) -> None:
         """Fill `out` [n, L] with these rows, ascending and distinct; stop midway once they are not `wanted`.
 
-        Rows near each other come in one read, with what lies between them; rows far apart one by one. The disk
-        is told of the next stretches before it is waited for, so that it is never idle between two reads.
+        Rows near each other come in one read, with what lies between them; rows far apart one by one. The
+        disk is told of the next stretches before it is waited for, so that it never idles between two reads.
 
         Raises:
             OSError: the disk gave an error, or the file was cut since it was opened.
@@ -127,7 +128,7 @@ class FluxFile:
         edges = [0, *breaks, len(rows)]
         return [
             (start, min(start + _ROWS, stop))
-            for first, stop in zip(edges, edges[1:], strict=False)
+            for first, stop in pairwise(edges)
             for start in range(first, stop, _ROWS)
         ]
 
@@ -157,4 +158,4 @@ def _runs(rows: np.ndarray, start: int, stop: int) -> list[tuple[int, int]]:
     """Return [start, stop) of the runs of consecutive row numbers within a stretch."""
     breaks = (np.flatnonzero(np.diff(rows[start:stop]) != 1) + start + 1).tolist()
     edges = [start, *breaks, stop]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
