@@ -10,6 +10,7 @@ import errno
 import os
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from engine.errors import BadInput
 from engine.words import say
 
 GAP = 1 << 17  # bytes that are cheaper to read and throw away than to skip with another read
-_VIEWS = 1000  # buffers in one preadv: Linux takes 1,024
+_ROWS = 256  # rows in one read: a buffer each and one for each gap, of the 1,024 that preadv takes
+_AHEAD = 8  # stretches that the disk is told of in advance
 
 
 class FluxFile:
@@ -88,7 +90,8 @@ class FluxFile:
     def read(self, rows: np.ndarray, out: np.ndarray, wanted: Callable[[], bool] = lambda: True) -> None:
         """Fill `out` [n, L] with these rows, ascending and distinct; stop midway once they are not `wanted`.
 
-        Rows near each other come in one read, with what lies between them; rows far apart one by one.
+        Rows near each other come in one read, with what lies between them; rows far apart one by one. The
+        disk is told of the next stretches before it is waited for, so that it never idles between two reads.
 
         Raises:
             OSError: the disk gave an error, or the file was cut since it was opened.
@@ -97,29 +100,44 @@ class FluxFile:
             return
         if rows[0] < 0 or rows[-1] >= len(self):
             raise IndexError(f"{self.path}: row {rows[-1]} of {len(self)}")
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        starts, stops = [0, *breaks.tolist()], [*breaks.tolist(), len(rows)]
-        views: list[np.ndarray] = []
-        first = after = -1
-        for start, stop in zip(starts, stops, strict=True):
-            row = int(rows[start])
-            skipped = row - after
-            if views and (skipped > self._gap or len(views) > _VIEWS - 2):
-                self._fill(views, first)
-                views = []
+        stretches = self._stretches(rows)
+        told = 0
+        for number, (start, stop) in enumerate(stretches):
             if not wanted():
                 return
-            if views:
-                views.append(self._rubbish[:skipped])
-            else:
-                first = row
-            views.append(out[start:stop])
-            after = row + (stop - start)
-        self._fill(views, first)
+            while told < min(number + _AHEAD, len(stretches)):
+                begins, ends = stretches[told]
+                self._tell(int(rows[begins]), int(rows[ends - 1]))
+                told += 1
+            views: list[np.ndarray] = []
+            first = after = int(rows[start])
+            for run_start, run_stop in _runs(rows, start, stop):
+                if int(rows[run_start]) > after:
+                    views.append(self._rubbish[: int(rows[run_start]) - after])
+                views.append(out[run_start:run_stop])
+                after = int(rows[run_stop - 1]) + 1
+            self._fill(views, first)
 
     def close(self) -> None:
         """Close the file; done by itself when nobody has the object any more."""
         self._close()
+
+    def _stretches(self, rows: np.ndarray) -> list[tuple[int, int]]:
+        """Return [start, stop) of rows that are read at once: no gap too wide, no more than `_ROWS` rows."""
+        breaks = (np.flatnonzero(np.diff(rows) > self._gap + 1) + 1).tolist()
+        edges = [0, *breaks, len(rows)]
+        return [
+            (start, min(start + _ROWS, stop))
+            for first, stop in pairwise(edges)
+            for start in range(first, stop, _ROWS)
+        ]
+
+    def _tell(self, first_row: int, last_row: int) -> None:
+        """Let the kernel begin to read these rows, without waiting."""
+        if hasattr(os, "posix_fadvise"):
+            offset = self._start + first_row * self._row_bytes
+            size = (last_row + 1 - first_row) * self._row_bytes
+            os.posix_fadvise(self._handle, offset, size, os.POSIX_FADV_WILLNEED)
 
     def _fill(self, arrays: list[np.ndarray], first_row: int) -> None:
         """Read a stretch of the file that begins at a row into these buffers, one after the other."""
@@ -134,3 +152,10 @@ class FluxFile:
                 got -= len(views.pop(0))
             if got:  # the kernel may give less than asked
                 views[0] = views[0][got:]
+
+
+def _runs(rows: np.ndarray, start: int, stop: int) -> list[tuple[int, int]]:
+    """Return [start, stop) of the runs of consecutive row numbers within a stretch."""
+    breaks = (np.flatnonzero(np.diff(rows[start:stop]) != 1) + start + 1).tolist()
+    edges = [start, *breaks, stop]
+    return list(pairwise(edges))
