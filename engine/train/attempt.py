@@ -41,6 +41,12 @@ def foreground(workspace: Workspace, resolved: Resolved, stop: Stop) -> int:
     report = Report()
     try:
         stars, split = _read(workspace, resolved.conf, report, stop)
+        if resolved.conf.training.device not in ("auto", "cpu"):
+            # Only torch knows. Asked before the folder is made: a device that is missing leaves nothing behind.
+            report.line(say("train.loading_torch"))
+            from engine.train.device import choose_device
+
+            choose_device(resolved.conf.training.device)
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
@@ -76,16 +82,18 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
     from engine.spectra import layout, split, stars
 
     layout.preflight(workspace, conf.data)
-    shown = workspace.relative(layout.resolve(workspace, conf.data.path))
-    report.line(say("train.reading", path=shown))
+    reading = say("train.reading", path=workspace.relative(layout.resolve(workspace, conf.data.path)))
 
     def progress(rows: int) -> None:
         stop.check()
-        report.rows(say("train.reading", path=shown), rows)
+        report.rows(reading, rows)
 
     started = time.perf_counter()
-    read = stars.load(workspace, conf.data, progress)
-    report.rows_done()
+    report.rows(reading, 0)
+    try:
+        read = stars.load(workspace, conf.data, progress)
+    finally:
+        report.rows_done()
     parts = split.divide(read.obsid, conf.data.split, conf.data.split_seed)
     report.line(
         say(

@@ -57,14 +57,19 @@ class Report:
             self._early.append(text)
 
     def rows(self, what: str, done: int, total: int | None = None) -> None:
-        """Say how far reading a table is: rewritten in place on a terminal, nothing elsewhere."""
+        """Say how far reading a table is: rewritten in place on a terminal, elsewhere a line now and then."""
+        text = f"{what} {done}/{total}" if total else f"{what} {done}"
         if self.terminal:
-            end = f"/{total}" if total else ""
-            self.stream.write(f"\r\x1b[K{what} {done}{end}")
+            self.stream.write(f"\r\x1b[K{text}")
             self.stream.flush()
+        elif time.monotonic() - self._said_at > _LINE_EVERY_SECONDS:
+            if self._said_at:
+                self.line(text)
+            self._said_at = time.monotonic()
 
     def rows_done(self) -> None:
         """Clear the row counter."""
+        self._said_at = 0.0
         if self.terminal:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
