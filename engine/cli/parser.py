@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import engine
 from engine import exit_codes
+from engine.cli.fits_options import add_options as add_import_options
 from engine.words import say
 
 _ARGPARSE_SAYS = {
@@ -107,6 +108,8 @@ def build(program: str) -> Parser:
     demo.add_argument("--stars", type=_count, default=400, metavar="N", help=say("cli.demo_stars"))
     demo.add_argument("--seed", type=int, default=7, metavar="N", help=say("cli.demo_seed"))
     demo.add_argument("--force", action="store_true", help=say("cli.demo_force"))
+
+    add_import_options(add_data("import", "fits:import_", json=True))
 
     ui = add("ui", "workspace:ui")
     ui.add_argument("--port", type=_port, default=5000, metavar="N", help=say("cli.port"))
