@@ -42,7 +42,7 @@ def foreground(workspace: Workspace, resolved: Resolved, stop: Stop) -> int:
     try:
         stars, split = _read(workspace, resolved.conf, report, stop)
         if resolved.conf.training.device not in ("auto", "cpu"):
-            # Only torch knows. Asked before the folder is made: a device that is missing leaves nothing behind.
+            # Only torch knows. Asked before the folder is made: a missing device leaves nothing behind.
             report.line(say("train.loading_torch"))
             from engine.train.device import choose_device
 

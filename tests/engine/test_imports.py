@@ -11,16 +11,17 @@ import pytest
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "matplotlib", "textual", "plotext", "sqlalchemy")
 PURE = (
     "engine.conf.load", "engine.conf.form", "engine.runs.launch", "engine.runs.record", "engine.runs.find",
-    "engine.runs.select", "engine.track.listing", "engine.track.replicate", "engine.diagnose", "engine.catalog",
-    "engine.spectra.layout", "engine.cli", "engine.cli.inspect", "engine.cli.things", "engine.cli.training",
-    "engine.cli.workspace", "engine.cli.data", "engine.figures", "engine.train.attempt", "engine.train.report",
-    "engine.train.stop", "engine.words", "engine.workspace", "engine.init",
+    "engine.runs.select", "engine.track.listing", "engine.track.replicate", "engine.diagnose", "engine.words",
+    "engine.catalog", "engine.spectra.layout", "engine.cli", "engine.cli.inspect", "engine.cli.things",
+    "engine.cli.training", "engine.cli.workspace", "engine.cli.data", "engine.figures", "engine.init",
+    "engine.train.attempt", "engine.train.report", "engine.train.stop", "engine.workspace",
 )  # fmt: skip
 
 
 def loaded_after(code: str) -> set[str]:
     """Return which heavy modules a fresh Python has loaded after `code`."""
-    probe = f"{code}\nimport sys, json\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]), file=sys.stderr)"
+    tell = f"import sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]), file=sys.stderr)"
+    probe = f"{code}\n{tell}"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     return set(json.loads(done.stderr.splitlines()[-1]))
 
@@ -34,7 +35,12 @@ def test_the_torch_free_half_loads_neither_torch_nor_mlflow() -> None:
     "words", [["--help"], ["train", "--help"], ["--version"], ["models", "show", "--help"]]
 )
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
-    ask = f"from engine.cli import main\ntry:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code"
+    ask = f"""
+from engine.cli import main
+try:
+    main({words!r})
+except SystemExit as end:
+    assert not end.code"""
     assert loaded_after(ask) == set()
 
 

@@ -1,4 +1,4 @@
-"""The advisor: silent on a healthy run, three remedies in order on one that broke, every patch a good conf."""
+"""The advisor: silent on a healthy run, three remedies in order on a broken one, every patch a good conf."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def broken(run: RunFolder, step: int, losses: list[float], **fields: Any) -> Rec
     log.append(
         "nonfinite",
         **{"step": step, "epoch": 1, "what": "loss", "value": math.nan, "learning_rate": 1e-3,
-           "last_finite_loss": losses[-1] if losses else None, "gradient_norm": math.inf, "obsids": ["11", "12"],
-           "parameter": "conv.weight"} | fields,
+           "last_finite_loss": losses[-1] if losses else None, "gradient_norm": math.inf,
+           "obsids": ["11", "12"], "parameter": "conv.weight"} | fields,
     )  # fmt: skip
     log.append("end", outcome="diverged", exit_code=87, message="x")
     log.close()
@@ -61,8 +61,10 @@ def test_a_healthy_run_needs_no_words(workspace: Workspace, run_of: Callable[...
     assert of_run(workspace, record) == []
 
 
-@pytest.mark.parametrize(("step", "losses", "identity"), [(1, [], "SP101"), (3, [1.0], "SP101"), (4, [1.0], "SP102"),
-                                                          (900, [2.0, 1.0, 80.0], "SP102")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step", "losses", "identity"),
+    [(1, [], "SP101"), (3, [1.0], "SP101"), (4, [1.0], "SP102"), (900, [2.0, 1.0, 80.0], "SP102")],
+)
 def test_nan_gets_the_three_remedies_in_order(
     workspace: Workspace, run_of: Callable[..., RunFolder], step: int, losses: list[float], identity: str
 ) -> None:
@@ -75,8 +77,10 @@ def test_nan_gets_the_three_remedies_in_order(
     (finding,) = of_run(workspace, record)
     assert (finding.id, finding.severity) == (identity, "error")
     assert [r.title for r in finding.remedies][:3] == [
-        "Use LayerNorm in place of BatchNorm", "Clip the inputs, or scale them robustly", "Turn gradient clipping on",
-    ]  # fmt: skip
+        "Use LayerNorm in place of BatchNorm",
+        "Clip the inputs, or scale them robustly",
+        "Turn gradient clipping on",
+    ]
     assert [r.patch for r in finding.remedies][:3] == [
         {"model.normalization_settings.norm_type": "ln"},
         {"data.clip.normalized": [-1.0, 3.0], "data.continuum_scaler": "robust"},
@@ -136,7 +140,7 @@ def test_a_setting_of_a_user_s_network_is_patched_only_with_what_it_takes(
     (workspace.networks / "mine.py").write_text(
         "from typing import Literal\nfrom torch import nn\nfrom models import register_model\n\n\n"
         '@register_model("Mine")\nclass Mine(nn.Module):\n'
-        "    def __init__(self, points: int, labels: int, norm: Literal['batch', 'layer'] = 'batch') -> None:\n"
+        "    def __init__(self, points: int, labels: int, norm: Literal['batch', 'layer'] = 'batch'):\n"
         "        super().__init__()\n\n    def forward(self, normalized):\n        return normalized\n"
     )
     record = broken(run_of("demo", "model={name: Mine}"), 50, [1.0])
@@ -232,8 +236,8 @@ def test_text_fits_its_width(
     workspace: Workspace, run_of: Callable[..., RunFolder], language: str, width: int
 ) -> None:
     engine.words.choose(language)
-    record = broken(run_of(TROUBLE, "model.normalization_settings.norm_type=bn", "training.learning_rate=0.5"),
-                    50, [1.0, 9.0], obsids=[str(10**8 + i) for i in range(8)])  # fmt: skip
+    run = run_of(TROUBLE, "model.normalization_settings.norm_type=bn", "training.learning_rate=0.5")
+    record = broken(run, 50, [1.0, 9.0], obsids=[str(10**8 + i) for i in range(8)])
     conf = resolve(workspace, TROUBLE, sets=["data.clip.normalized=null", "training.learning_rate=1"]).conf
     odd = Finding(
         "SP902", "error", "x" * 200, {"message": "é谱" * 90, "phase": "a\nb\tc"}, None,
