@@ -77,7 +77,7 @@ KEYS: tuple[Key, ...] = (
     Key("compare.pan_right", "greater_than_sign,full_stop", "pan(0.5)", "compare"),
     Key("compare.fit", "0", "fit", "compare", 4),
     Key("launch.start", "ctrl+s,ctrl+enter", "start", "launch", 1),
-    Key("launch.next", "down,ctrl+n", "app.focus_next", "launch", 3),
+    Key("launch.next", "down,enter,ctrl+n", "app.focus_next", "launch", 3),
     Key("launch.previous", "up,ctrl+b", "app.focus_previous", "launch"),
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
     Key("launch.cancel", "escape", "cancel", "launch", 2),
@@ -99,7 +99,8 @@ def bindings(where: str) -> list[BindingType]:
             say(f"key.{key.id}"),
             id=key.id,
             show=False,
-            priority=where == "launch" and "ctrl" in key.keys,
+            # At once: what is typed after it belongs to the next field, what was typed before to this one.
+            priority=key.action.startswith("app.focus"),
         )
         for key in KEYS
         if key.where == where

@@ -65,7 +65,9 @@ def as_text(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
-def _walk(schema: dict[str, Any], node: dict[str, Any], plain: dict[str, Any], prefix: str) -> list[FormField]:
+def _walk(
+    schema: dict[str, Any], node: dict[str, Any], plain: dict[str, Any], prefix: str
+) -> list[FormField]:
     fields: list[FormField] = []
     for name, entry in node.get("properties", {}).items():
         key = prefix + name
@@ -96,7 +98,9 @@ def _network_fields(workspace: Workspace, conf: Conf, plain: dict[str, Any]) -> 
         return []
     fields: list[FormField] = []
     for field in network.fields:
-        for name, inner in [(f"{field.name}.{n.name}", n) for n in field.nested or ()] or [(field.name, field)]:
+        for name, inner in [(f"{field.name}.{n.name}", n) for n in field.nested or ()] or [
+            (field.name, field)
+        ]:
             key = f"model.{name}"
             value = get(plain, key)
             shown = inner.default if value is None else value
@@ -109,7 +113,9 @@ def _field(key: str, value: Any, choices: tuple[str, ...], help_text: str) -> Fo
         choices = ("true", "false")
     text = as_text(value)
     translated = words.own(f"field.{key}") or help_text
-    return FormField(key, "choice" if text in choices else "text", text, choices, " ".join(translated.split()))
+    return FormField(
+        key, "choice" if text in choices else "text", text, choices, " ".join(translated.split())
+    )
 
 
 def _literal_choices(annotation: str) -> tuple[str, ...]:

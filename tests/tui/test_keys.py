@@ -1,4 +1,4 @@
-"""The one table of keys: no clashes, words for everything, actions that exist, a keymap that is up to date."""
+"""The one table of keys: no clash, words for everything, actions that exist, a keymap up to date."""
 
 from __future__ import annotations
 

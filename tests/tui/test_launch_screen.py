@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from textual import events
 from textual.widgets import Input
 
 from engine.conf.form import form_fields
@@ -33,7 +34,9 @@ tracking: {enabled: false}
 async def open_form(glass: Any, conf: str = "demo") -> None:
     resolved = resolve(glass.app.workspace, conf)
     glass.app.push_screen(LaunchScreen(resolved.conf, resolved.source))
-    await glass.until(lambda: glass.app.screen.where == "launch" and len(glass.app.screen.query(FieldRow)) > 9)
+    await glass.until(
+        lambda: glass.app.screen.where == "launch" and len(glass.app.screen.query(FieldRow)) > 9
+    )
 
 
 def field(glass: Any, key: str) -> FieldRow:
@@ -41,7 +44,12 @@ def field(glass: Any, key: str) -> FieldRow:
 
 
 async def go_to(glass: Any, key: str) -> None:
-    """Walk there by the arrow keys, as a person would."""
+    field(glass, key).box.focus()
+    await glass.pilot.pause()
+
+
+async def walk_to(glass: Any, key: str) -> None:
+    """Go there by the arrow keys, as a person would."""
     for _ in range(80):
         if field(glass, key).has_focus_within:
             return
@@ -105,7 +113,7 @@ async def test_the_form_has_every_field_of_the_schema_and_of_the_network(opened:
 async def test_arrows_move_between_fields_and_choose_within_one(opened: Any) -> None:
     async with opened() as glass:
         await open_form(glass)
-        await go_to(glass, "training.optimizer")
+        await walk_to(glass, "training.optimizer")
         await glass.press("right")
         assert field(glass, "training.optimizer").text == "adamw"
         assert glass.row("optimizer").lstrip().startswith("*")
@@ -125,6 +133,32 @@ async def test_arrows_move_between_fields_and_choose_within_one(opened: Any) -> 
         await glass.press("ctrl+r")
         assert "changed (*)" not in glass.text() and field(glass, "training.schedule").text == "warmup_cosine"
         glass.fits()
+
+
+async def test_keys_that_come_faster_than_the_screen_arrive_in_their_order(
+    opened: Any, started: list[int], data: None
+) -> None:
+    async with opened() as glass:
+        await open_form(glass)
+        await go_to(glass, "training.epochs")
+        pressed = ["backspace"] * 2 + [
+            "2",
+            "5",
+            "down",
+            "backspace",
+            "backspace",
+            "6",
+            "4",
+            "left",
+            "1",
+            "ctrl+s",
+        ]
+        for key in pressed:
+            glass.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await glass.until(lambda: started)
+        (run,) = runs(glass)
+        conf = yaml.safe_load((run / "conf.yaml").read_text())
+        assert conf["training"]["epochs"] == 25 and conf["training"]["batch_size"] == 614
 
 
 async def test_what_is_typed_is_marked_and_said(opened: Any) -> None:
@@ -194,7 +228,9 @@ async def test_another_network_brings_its_fields_and_keeps_what_was_typed(opened
         assert field(glass, "training.epochs").text == "7"
         assert field(glass, "training.seed").text == "not yet"
         await glass.press("right")
-        await glass.until(lambda: any(r.field.key == "model.hidden" for r in glass.app.screen.query(FieldRow)))
+        await glass.until(
+            lambda: any(r.field.key == "model.hidden" for r in glass.app.screen.query(FieldRow))
+        )
         keys = [row.field.key for row in glass.app.screen.query(FieldRow)]
         assert not any(key.startswith("model.norm") for key in keys)
         changed = {row.field.key for row in glass.app.screen.query(FieldRow) if row.changed}

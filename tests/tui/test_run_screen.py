@@ -35,8 +35,10 @@ async def test_the_curves_and_the_header_move_while_it_trains(make_run: Any, ope
         first = glass.text()
         run.log.append("epoch", epoch=1, step=20, values={"train_loss": 0.9, "val_loss": 0.95})
         run.steps(20)
-        await glass.sees("epoch 2/10", "step 40/200", "A train 0.9", "B val 0.95", "learning rate  A lr 0.001")
-        assert [row for row in glass.text().splitlines()[4:]] != first.splitlines()[4:]
+        await glass.sees(
+            "epoch 2/10", "step 40/200", "A train 0.9", "B val 0.95", "learning rate  A lr 0.001"
+        )
+        assert glass.text().splitlines()[4:] != first.splitlines()[4:]
         grown = glass.braille()
         run.steps(40)
         await glass.sees("epoch 3/10", "step 80/200", "left")

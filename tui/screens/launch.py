@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from engine.conf.form import FormField, form_fields
 from engine.conf.load import Resolved, difference, from_plain
@@ -67,8 +67,7 @@ class LaunchScreen(Place):
         self._focus_first()
 
     def _focus_first(self) -> None:
-        first = self.query(FieldRow).first()
-        first.query_one("Input, Choice").focus()
+        self.query(FieldRow).first().box.focus()
 
     @on(FieldRow.Focused)
     def _tell_help(self, event: FieldRow.Focused) -> None:
@@ -84,7 +83,7 @@ class LaunchScreen(Place):
     @on(FieldRow.Changed)
     async def _field_changed(self, event: FieldRow.Changed) -> None:
         self._tell_title()
-        if event.row.field.key == "model.name":
+        if event.row.field.key == "model.name" and event.row.text != self.conf.model.name:
             await self._other_network(event.row.text)
 
     def _tell_title(self) -> None:
@@ -109,7 +108,7 @@ class LaunchScreen(Place):
             await fields.mount(*self._rows())
         for row in self.query(FieldRow):
             if row.field.key == "model.name":
-                row.query_one("Choice, Input").focus()
+                row.box.focus()
             elif row.field.key in typed:
                 row.set_text(typed[row.field.key])
 
@@ -128,10 +127,6 @@ class LaunchScreen(Place):
                 place = place.setdefault(part, {})
             place[last] = value
         return plain
-
-    @on(Input.Submitted)
-    def _next(self) -> None:
-        self.app.action_focus_next()
 
     def action_cancel(self) -> None:
         self.app.pop_screen()

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from engine.conf.form import FormField
+from tui.widgets.entry import Entry
 
 
 class Choice(Widget, can_focus=True):
@@ -24,7 +25,6 @@ class Choice(Widget, can_focus=True):
     BINDINGS = [
         Binding("right,space", "step(1)", show=False),
         Binding("left,backspace", "step(-1)", show=False),
-        Binding("enter", "app.focus_next", show=False),
     ]
 
     value: reactive[str] = reactive("", init=False)
@@ -90,7 +90,16 @@ class FieldRow(Horizontal):
         self.field = field
         self.original = original
         """The text of the source conf: what 'changed' is measured against."""
-        self.text = field.text
+        self.box: Choice | Entry = (
+            Choice(field.choices, field.text)
+            if field.kind == "choice"
+            else Entry(field.text, compact=True, select_on_focus=False)
+        )
+
+    @property
+    def text(self) -> str:
+        """What stands in the field now."""
+        return self.box.value
 
     @property
     def changed(self) -> bool:
@@ -98,10 +107,7 @@ class FieldRow(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static(self._label(), classes="label", markup=False)
-        if self.field.kind == "choice":
-            yield Choice(self.field.choices, self.field.text)
-        else:
-            yield Input(self.field.text, compact=True, select_on_focus=False)
+        yield self.box
 
     def on_mount(self) -> None:
         self.set_class(self.changed, "-changed")
@@ -112,19 +118,13 @@ class FieldRow(Horizontal):
 
     def set_text(self, text: str) -> None:
         """Put a text in, as if it had been typed."""
-        if self.field.kind != "choice":
-            self.query_one(Input).value = text
-        elif text in self.field.choices:
-            self.query_one(Choice).value = text
+        if isinstance(self.box, Entry) or text in self.field.choices:
+            self.box.value = text
 
     @on(Input.Changed)
     @on(Choice.Changed)
     def _typed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
-        text = event.value
-        if text == self.text:
-            return
-        self.text = text
         self.set_class(self.changed, "-changed")
         self.query_one(".label", Static).update(self._label())
         self.post_message(self.Changed(self))

@@ -61,10 +61,10 @@ def test_folders_that_are_no_runs_are_left_out(workspace: Workspace, new_run: Ne
 
 @pytest.fixture
 def three(workspace: Workspace, new_run: NewRun) -> list[Record]:
-    """Runs a (finished, val_loss 0.5), b (diverged, val_loss NaN), c (no metric; another batch size)."""
+    """Runs a (finished, val_loss 0.5), b (diverged, val_loss NaN), c (no metric); confs that differ."""
     ended = {"a": ("finished", 0.5), "b": ("diverged", float("nan"))}
-    for name, size in [("a", 8), ("b", 16), ("c", 32)]:
-        run = new_run(f"name={name}", f"training.batch_size={size}")
+    for name, size, clip in [("a", 8, "null"), ("b", 16, "[1, 2]"), ("c", 32, "[0, 2]")]:
+        run = new_run(f"name={name}", f"training.batch_size={size}", f"data.clip.continuum={clip}")
         log = EventLog(run.events)
         if name in ended:
             outcome, loss = ended[name]
@@ -115,7 +115,8 @@ def test_filters_that_make_no_sense_say_so(three: list[Record], expression: str,
     [
         (None, "abc"), ("name", "abc"), ("-name", "cba"), ("param.training.batch_size", "abc"),
         ("-param.training.batch_size", "cba"), ("best.val_loss", "abc"), ("-last.val_loss", "abc"),
-        ("state", "bac"), ("param.data.targets", "abc"), ("param.data.clip", "abc"),
+        ("state", "bac"), ("param.data.targets", "abc"), ("param.data.clip.continuum", "cba"),
+        ("param.data.clip", "acb"),
     ],
 )  # fmt: skip
 def test_sorting(three: list[Record], key: str | None, names: str) -> None:

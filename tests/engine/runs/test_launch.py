@@ -74,13 +74,21 @@ def test_a_launched_run_outlives_its_launcher_and_stops_when_asked(
     assert ask_to_stop(run) is False, "nobody is there any more"
 
 
-def test_only_a_living_process_of_this_host_is_asked(new_run: Callable[..., RunFolder]) -> None:
+def test_only_a_living_process_of_this_host_is_asked(
+    new_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(pid))
     run = new_run()
     assert ask_to_stop(run) is False
     note_process(run, identity=replace(identify(), start_time="1"))
     assert ask_to_stop(run) is False, "a pid that another process took: this one would be hit"
     note_process(run, identity=replace(identify(), host="another-host"))
     assert ask_to_stop(run) is False
+    assert sent == []
+    note_process(run)
+    assert ask_to_stop(run) is True
+    assert sent == [os.getpid()]
 
 
 def test_a_process_that_is_not_ours_is_left_alone(

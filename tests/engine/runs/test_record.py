@@ -240,8 +240,8 @@ def test_eta_is_what_is_left_at_the_pace_of_the_last_steps(new_run: Callable[...
 def test_where_a_run_stopped_being_numbers_is_kept(new_run: Callable[..., RunFolder]) -> None:
     run = new_run()
     fields = {
-        "step": 7, "epoch": 1, "what": "loss", "value": math.inf, "last_finite_loss": 2.5, "learning_rate": 1.0,
-        "gradient_norm": math.nan, "obsids": ["11", "12"], "parameter": "a.weight",
+        "step": 7, "epoch": 1, "what": "loss", "value": math.inf, "last_finite_loss": 2.5,
+        "learning_rate": 1.0, "gradient_norm": math.nan, "obsids": ["11", "12"], "parameter": "a.weight",
     }  # fmt: skip
     told(run, ("nonfinite", fields))
     record = Record(run.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,6 +84,7 @@ def test_a_run_leaves_all_that_it_should(train: Train) -> None:
     assert {row["part"] for row in table(ran.run.metrics)} == {"val", "test"}
     assert record.test["Teff_n"] > 0
     assert "run " + ran.run.run_id in ran.run.log.read_text()
+    assert ran.run.read_json(ran.run.process)["pid"] == os.getpid()
     assert not list(ran.run.path.rglob(".*")), "nothing half-written is left"
     for file in ran.run.checkpoints.iterdir():
         torch.load(file, weights_only=True)
