@@ -96,17 +96,17 @@ class Terminal:
             os.write(self.mine, key.encode())
             time.sleep(0.02 if key != ESC else 0.2)
 
-    def until(self, true: Callable[[], Any], seconds: float = 30.0) -> None:
+    def until(self, true: Callable[[], Any], seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, f"never came true; on the screen:\n{self.text()}"
             time.sleep(0.05)
 
-    def sees(self, *pieces: str, seconds: float = 30.0) -> None:
+    def sees(self, *pieces: str, seconds: float = 90.0) -> None:
         """Wait until all of these are on the screen."""
         self.until(lambda: all(piece in self.text() for piece in pieces), seconds)
 
-    def ends(self, seconds: float = 10.0) -> int:
+    def ends(self, seconds: float = 30.0) -> int:
         """Wait for the end of the command; return its exit code."""
         code = self.process.wait(timeout=seconds)
         time.sleep(0.2)  # its last words are still in the pipe
@@ -279,7 +279,7 @@ def test_a_run_that_diverges_is_red_marked_and_explained(
     assert shown.is_red("! diverged")
     shown.press(ESC)
     shown.sees("n new", "! diverged")
-    assert shown.is_red("! diverged") and shown.is_red("mlp-")
+    shown.until(lambda: shown.is_red("! diverged") and shown.is_red("mlp-"))
     shown.press("q")
     assert shown.ends() == 0 and shown.is_restored()
     # The same words from the shell.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -167,6 +168,10 @@ async def test_five_thousand_rows_cost_what_is_on_the_screen(
         await glass.press("G")
         assert runs.current is not None and runs.current.run_id == "run-4999"
         assert "run-4999" in glass.text() and "run-0000" not in glass.text()
+        # The same runs read anew (as those of MLflow are), with one more: the cursor is on its run by id.
+        runs.show([copy.copy(record) for record in [many[0], *many]], "")
+        assert runs.cursor == 5000 and runs.current.run_id == "run-4999"
+        runs.show(many, "")
         await glass.press("g", "pagedown")
         assert "run-0019" in glass.text()
         assert len(set(drawn)) < 120
