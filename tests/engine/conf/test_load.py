@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import engine.words
+from engine import presets_folder
 from engine.cli.parser import build
 from engine.conf.load import difference, flatten, from_plain, get, locate, resolve, to_yaml
 from engine.conf.schema import KNOWN_FLAGS, Conf, Section
@@ -362,3 +363,9 @@ def test_every_key_says_what_it_means_and_is_frozen() -> None:
             assert field.description or is_section, f"{section.__name__}.{name} has no help"
     with pytest.raises(ValueError, match="frozen"):
         Conf().training.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("conf", sorted(path.stem for path in presets_folder().glob("*.yaml")))
+def test_every_preset_takes_a_single_epoch(workspace: Workspace, conf: str) -> None:
+    """The first thing people try is one epoch."""
+    assert resolve(workspace, conf, flags={"train_epochs": "1"}).conf.training.epochs == 1

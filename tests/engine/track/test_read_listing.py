@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,18 @@ def test_an_old_file_store_is_noticed(workspace: Workspace) -> None:
     assert store.old_file_store(workspace) is None
     old.touch()
     assert store.old_file_store(workspace) == old
+
+
+def test_a_store_that_is_just_being_made_has_no_runs(tmp_path: Path) -> None:
+    """The first run makes mlflow.db table by table; whoever lists runs meanwhile sees none and no error."""
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as store:
+        assert read.stored_runs(database) == []
+        store.execute("create table experiments (experiment_id integer, name text)")
+        store.commit()
+        assert read.stored_runs(database) == []
+        store.execute("create table runs (run_uuid text)")
+        for table in ("params", "tags", "metrics", "latest_metrics"):
+            store.execute(f"create table {table} (run_uuid text, key text, value text)")
+        store.commit()
+        assert read.stored_runs(database) == []
