@@ -107,10 +107,12 @@ def test_no_store_is_no_runs(workspace: Workspace) -> None:
 def test_odd_folder_names_do_not_break_reading(tmp_path: Path) -> None:
     database = tmp_path / "a?b #c%20d" / "mlflow.db"
     database.parent.mkdir()
-    sqlite3.connect(database).close()
-    database.write_bytes(b"")
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        read.stored_runs(database)
+    with closing(sqlite3.connect(database)) as store:
+        store.execute("create table metrics (run_uuid, key, value, is_nan, step, timestamp)")
+        store.execute("insert into metrics values ('x', 'y', 0.5, 0, 3, 0)")
+        store.commit()
+    assert read.metric_history(database, "x", "y") == [(3, 0.5)]
+    assert read.stored_runs(database) == []
     assert [p.name for p in tmp_path.iterdir()] == ["a?b #c%20d"]
 
 
