@@ -79,6 +79,7 @@ def main() -> None:
     os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     boot.set_defaults()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        os.environ["HOME"] = place  # the bar then says ~/spectra, whoever makes the pictures
         root = Path(place) / "spectra"
         init.make_workspace(root, presets_folder())
         asyncio.run(take_pictures(Workspace(root)))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from textual import work
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
@@ -70,6 +71,10 @@ class SpectuiApp(App[None]):
             "data": DataScreen,
         }
 
+    def on_unmount(self) -> None:
+        # The feed sleeps between two looks; quitting does not wait for that.
+        self.feed.poke()
+
     async def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -104,7 +109,11 @@ class SpectuiApp(App[None]):
         for screen in self.screen_stack:
             handler = getattr(screen, name, None)
             if handler is not None:
-                handler()
+                try:
+                    handler()
+                except NoMatches:
+                    # A screen that is just coming or going lacks widgets; it catches up when it is shown.
+                    continue
 
     def record(self, run_id: str) -> Record | None:
         """Return a run of the list by id."""
@@ -139,6 +148,8 @@ class SpectuiApp(App[None]):
 
     def action_leave(self) -> None:
         """Step out one level; from the top, quit. Runs go on."""
+        if getattr(self.screen, "keeps_front", False):
+            return
         if len(self.screen_stack) > 1:
             self.pop_screen()
         else:

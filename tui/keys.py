@@ -38,14 +38,14 @@ KEYS: tuple[Key, ...] = (
     Key("app.data", "4", "mode('data')", "app"),
     Key("app.palette", "colon,ctrl+p", "command_palette", "app", 8),
     Key("app.help", "question_mark,f1", "help", "app", 9),
-    Key("app.back", "escape", "back", "app"),
-    Key("app.quit", "q", "leave", "app", 7),
+    Key("app.back", "escape", "back", "app", 6),
+    Key("app.quit", "q", "leave", "app", 6),
     Key("runs.open", "enter", "open", "runs", 1),
     Key("runs.mark", "space", "mark", "runs", 2),
     Key("runs.compare", "c", "compare", "runs", 3),
     Key("runs.filter", "slash", "filter", "runs", 4),
     Key("runs.new", "n", "new", "runs", 5),
-    Key("runs.stop", "ctrl+k", "stop", "runs", 6),
+    Key("runs.stop", "ctrl+k", "stop", "runs", 7),
     Key("runs.unmark", "u", "unmark", "runs"),
     Key("runs.sort", "s", "sort", "runs"),
     Key("runs.refresh", "r,f5", "refresh_now", "runs"),
@@ -56,7 +56,7 @@ KEYS: tuple[Key, ...] = (
     Key("run.log_tab", "L", "show_tab('log')", "run"),
     Key("run.log_axis", "o", "log_axis", "run", 3),
     Key("run.smooth", "i", "smooth", "run", 4),
-    Key("run.zoom_in", "plus,equals_sign", "zoom(2)", "run", 5),
+    Key("run.zoom_in", "plus,equals_sign", "zoom(2)", "run", 7),
     Key("run.zoom_out", "minus", "zoom(0.5)", "run"),
     Key("run.pan_left", "less_than_sign,comma", "pan(-0.5)", "run"),
     Key("run.pan_right", "greater_than_sign,full_stop", "pan(0.5)", "run"),
@@ -78,7 +78,7 @@ KEYS: tuple[Key, ...] = (
     Key("compare.pan_right", "greater_than_sign,full_stop", "pan(0.5)", "compare"),
     Key("compare.fit", "0", "fit", "compare", 4),
     Key("launch.start", "ctrl+s,ctrl+enter", "start", "launch", 1),
-    Key("launch.next", "down,ctrl+n", "app.focus_next", "launch", 3),
+    Key("launch.next", "down,enter,ctrl+n", "app.focus_next", "launch", 3),
     Key("launch.previous", "up,ctrl+b", "app.focus_previous", "launch"),
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
     Key("launch.cancel", "escape", "cancel", "launch", 2),
@@ -119,7 +119,8 @@ def bindings(where: str) -> list[BindingType]:
             say(f"key.{key.id}"),
             id=key.id,
             show=False,
-            priority=where == "launch" and "ctrl" in key.keys,
+            # At once: what is typed after it belongs to the next field, what was typed before to this one.
+            priority=key.action.startswith("app.focus"),
         )
         for key in KEYS
         if key.where == where
@@ -135,8 +136,12 @@ def bar(where: str) -> list[Key]:
     """Return the keys for the key bar of a place, most wanted first; the app's own come last."""
     # In a form letters are typed: what stays is what works with a modifier or a function key.
     typed = where == "launch"
-    ranked = [key for key in KEYS if key.where in (where, "app") and key.rank < 99]
+    ranked = [key for key in KEYS if key.where in (where, "app") and key.rank < 99 and key.id != "app.back"]
     ranked = [key for key in ranked if key.where == where or not typed or key.id == "app.help"]
+    if where == "run":
+        # One level in, the way back matters more than the way out (which the same key is, one level up).
+        back = next(key for key in KEYS if key.id == "app.back")
+        ranked = [back if key.id == "app.quit" else key for key in ranked]
     return sorted(ranked, key=lambda key: key.rank)
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from engine.catalog.counts import Count, parameter_counts
 from engine.catalog.fields import check_fields
-from engine.catalog.scan import PACKAGE_FOLDER, Field, Network, find, networks
+from engine.catalog.scan import PACKAGE_FOLDER, Field, Network, find, in_one_line, networks
 
 __all__ = [
-    "PACKAGE_FOLDER", "Count", "Field", "Network", "check_fields", "find", "networks", "parameter_counts",
+    "PACKAGE_FOLDER", "Count", "Field", "Network", "check_fields", "find", "in_one_line", "networks",
+    "parameter_counts",
 ]

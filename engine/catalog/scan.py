@@ -96,6 +96,13 @@ def find(workspace: Workspace, name: str) -> Network:
     raise BadInput(lines)
 
 
+def in_one_line(error: BadInput) -> str:
+    """Return what `find` raised as one line: the near miss or else the known names, and the broken files."""
+    first, *others = error.lines
+    hinted = first.endswith(("?", "？"))
+    return "; ".join([first, *(others[1:] if hinted else others)])
+
+
 def files(workspace: Workspace) -> list[Path]:
     """Return the network files of ours and of the workspace; unchanged copies of ours are left out."""
     ours = _network_files(PACKAGE_FOLDER)

@@ -20,14 +20,17 @@ def main(
     words.choose(_language(argv))
     from engine.cli.parser import build
 
-    arguments = build(program).parse_args(list(argv))
+    arguments = build(program).parse_args(_joined(argv))
     if arguments.lang:
         words.choose(arguments.lang)
     if arguments.root:
         os.environ["SPECTUI_ROOT"] = str(arguments.root)
     arguments.draw = draw
     try:
-        return int(arguments.act(arguments))
+        code = int(arguments.act(arguments))
+        # Here and not at exit, where a reader that is gone would be complained about.
+        sys.stdout.flush()
+        return code
     except BadInput as error:
         for line in error.lines:
             print(line, file=sys.stderr)
@@ -38,6 +41,17 @@ def main(
         # `spectui runs | head`: the reader has seen enough. Python would complain again while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.DONE
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Write `--sort -age` as `--sort=-age`: argparse takes a value with a dash for a flag."""
+    words: list[str] = []
+    for word in argv:
+        if words and words[-1] == "--sort" and word.startswith("-") and not word.startswith("--"):
+            words[-1] = f"--sort={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def _language(argv: Sequence[str]) -> str | None:

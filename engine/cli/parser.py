@@ -12,7 +12,15 @@ from typing import Any, NoReturn
 
 import engine
 from engine import exit_codes
+from engine.cli.fits_options import add_options as add_import_options
 from engine.words import say
+
+_ARGPARSE_SAYS = {
+    r"the following arguments are required: (?P<words>.+)": "cli.missing_words",
+    r"argument (?P<flag>\S+): expected (one|at least one) argument": "cli.missing_value",
+    r"argument (?P<flag>\S+): (?P<why>[^:]+)": "cli.wrong_value",
+    r"argument (?P<flag>\S+): invalid int value: (?P<given>.+)": "cli.not_whole",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +40,11 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(bad_verb[1], known, n=1, cutoff=0.5)
             hint = say("conf.did_you_mean", near=near[0]) if near else ""
             message += hint or say("cli.known_words", words=", ".join(known))
+        # argparse's own words, in the user's language.
+        for pattern, key in _ARGPARSE_SAYS.items():
+            said = re.fullmatch(pattern, message)
+            if said:
+                message = say(key, **said.groupdict())
         print(f"{self.prog}: {message}", file=sys.stderr)
         sys.exit(exit_codes.BAD_INPUT)
 
@@ -117,8 +130,10 @@ def build(program: str) -> Parser:
     clear = add_cache("clear", "cache:clear", json=True)
     clear.add_argument("--unused", action="store_true", help=say("spectra.cache.unused"))
 
+    add_import_options(add_data("import", "fits:import_", json=True))
+
     ui = add("ui", "workspace:ui")
-    ui.add_argument("--port", type=int, default=5000, metavar="N", help=say("cli.port"))
+    ui.add_argument("--port", type=_port, default=5000, metavar="N", help=say("cli.port"))
     return top
 
 
@@ -171,7 +186,12 @@ def _later(target: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(say("cli.count"))
-    return value
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(say("cli.port_range"))
+    return int(text)

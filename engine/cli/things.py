@@ -67,7 +67,10 @@ def models(arguments: argparse.Namespace) -> int:
 def show_model(arguments: argparse.Namespace) -> int:
     """Show one network: what it is, its fields and its parameter counts."""
     here = workspace.find(arguments.root)
-    network = catalog.find(here, arguments.name)
+    try:
+        network = catalog.find(here, arguments.name)
+    except BadInput as error:
+        raise BadInput(catalog.in_one_line(error)) from error
     entry = _plain(here, next(n for n in _counted(here) if n[0].name == network.name))
     entry["doc"] = network.doc
     entry["fields"] = [_field(f) for f in network.fields]

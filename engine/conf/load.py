@@ -92,8 +92,11 @@ def locate(workspace: Workspace, path: str | Path) -> Path:
     for candidate in tries:
         if candidate.is_file():
             return candidate.resolve()
-    known = [workspace.relative(file) for file in conf_files(workspace)]
+    known = {workspace.relative(file): file.stem for file in conf_files(workspace)}
     near = difflib.get_close_matches(str(path), known, n=3, cutoff=0.5)
+    # `train demoo`: people leave conf/ and .yaml out, and then little is left to be like a whole path.
+    stems = difflib.get_close_matches(given.stem, set(known.values()), n=3, cutoff=0.6)
+    near = near or [name for name, stem in known.items() if stem in stems]
     hint = say("conf.near", names=", ".join(near)) if near else say("conf.list_hint")
     raise BadInput(say("conf.missing", file=path) + hint)
 
@@ -122,7 +125,7 @@ def check(workspace: Workspace, marked: Marked) -> Conf:
         try:
             network = catalog.find(workspace, name)
         except BadInput as error:
-            problems.append((("model", "name"), error.lines[0]))
+            problems.append((("model", "name"), catalog.in_one_line(error)))
         else:
             problems += [(tuple(loc), text) for loc, text in catalog.check_fields(network, fields)]
     if problems or conf is None:

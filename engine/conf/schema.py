@@ -62,7 +62,7 @@ class Training(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads; null takes what the process may use."""
+    """CPU threads; null takes OMP_NUM_THREADS, else what the process may use."""
 
     @field_validator("warmup_epochs")
     @classmethod

@@ -116,13 +116,21 @@ def _ended_badly(workspace: Workspace, record: Record, conf: dict[str, Any]) -> 
 
 def _layer_norm(workspace: Workspace, conf: dict[str, Any]) -> Remedy:
     key, value = _norm(workspace, conf)
-    if key is None:
-        return Remedy(
-            say("diagnose.layer_norm"), say("diagnose.layer_norm_elsewhere", model=get(conf, "model.name"))
-        )
     if value == "ln":
         return Remedy(say("diagnose.layer_norm"), say("diagnose.layer_norm_already", key=key))
-    return Remedy(say("diagnose.layer_norm"), say("diagnose.layer_norm_why"), {key: "ln"})
+    if key is not None and _takes(workspace, conf, {key: "ln"}):
+        return Remedy(say("diagnose.layer_norm"), say("diagnose.layer_norm_why"), {key: "ln"})
+    elsewhere = say("diagnose.layer_norm_elsewhere", model=get(conf, "model.name"))
+    return Remedy(say("diagnose.layer_norm"), elsewhere)
+
+
+def _takes(workspace: Workspace, conf: dict[str, Any], patch: dict[str, Any]) -> bool:
+    """Tell whether a conf is good with a patch: another's network may call its LayerNorm otherwise."""
+    try:
+        check_patch(workspace, conf, patch)
+    except BadInput:
+        return False
+    return True
 
 
 def _clip_inputs(conf: dict[str, Any]) -> Remedy:

@@ -176,7 +176,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _safe(name: str) -> str:
-    """Return a name that is safe as a folder and in a shell, and short enough in bytes for any file system."""
+    """Return a name that is safe as a folder and in a shell, and short enough for any file system."""
     plain = re.sub(r"[^\w.+-]+", "-", name, flags=re.UNICODE).strip("-.")
     return plain.encode()[:_LONGEST_NAME].decode(errors="ignore") or "run"
 

@@ -36,7 +36,7 @@ def start(workspace: Workspace, folder: RunFolder) -> int:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment of a detached child: this code importable, output unbuffered, no progress bar."""
+    """Return the environment of a detached child: this code importable, output unbuffered."""
     environment = dict(os.environ)
     home = str(Path(engine.__file__).resolve().parent.parent)
     others = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p and p != home]

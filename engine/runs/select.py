@@ -21,6 +21,9 @@ from engine.runs.record import Record
 from engine.words import say
 
 KEYS = ("run_id", "name", "model", "state", "host", "device", "age", "duration", "epoch", "step", "created")
+_SECTIONS = (
+    "model", "data", "training", "tracking", "param", "params", "metric", "metrics", "last", "best", "test",
+)  # fmt: skip
 _TERM = re.compile(r"^\s*([\w./-]+)\s*(<=|>=|!=|=|<|>|~)\s*(.+?)\s*$")
 
 
@@ -44,9 +47,13 @@ def sort(records: list[Record], key: str | None) -> list[Record]:
     check_key(name)
     having = [(v, r) for r in records if (v := value(r, name)) is not None and v == v]
     missing = [r for r in records if (v := value(r, name)) is None or v != v]
-    # Numbers in order of size, then everything else in order of its text.
-    having.sort(key=lambda p: (0, p[0], "") if _number(p[0]) == p[0] else (1, 0, str(p[0])), reverse=backwards)
+    having.sort(key=lambda pair: _place(pair[0]), reverse=backwards)
     return [record for _, record in having] + missing
+
+
+def _place(value: Any) -> tuple[int, float, str]:
+    """Return what sorts numbers by size, and everything else after them by its text."""
+    return (0, value, "") if _number(value) == value else (1, 0, str(value))
 
 
 def value(record: Record, key: str) -> Any:
@@ -68,8 +75,7 @@ def value(record: Record, key: str) -> Any:
 def check_key(key: str) -> None:
     """Raise `BadInput` for a key that no run can have."""
     kind, dot, _ = key.partition(".")
-    sections = ("model", "data", "training", "tracking", "param", "params", "metric", "metrics", "last", "best", "test")
-    if key not in KEYS and not (dot and kind in sections):
+    if key not in KEYS and not (dot and kind in _SECTIONS):
         raise BadInput(say("runs.bad_key", key=key, known=", ".join(KEYS)))
 
 

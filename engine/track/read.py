@@ -20,6 +20,7 @@ STATES = {
     "KILLED": "stopped",
 }
 _LARGEST = 1.7976931348623157e308
+_TABLES = {"experiments", "runs", "params", "tags", "latest_metrics", "metrics"}
 
 
 @dataclass
@@ -44,10 +45,12 @@ class StoredRun:
 
 
 def stored_runs(database: Path, *, limit: int = 1000) -> list[StoredRun]:
-    """Return the newest runs of every experiment that are not deleted; none when there is no store."""
+    """Return the newest runs of every experiment that are not deleted; none when there is no store (yet)."""
     if not database.is_file():
         return []
     with closing(_open(database)) as connection:
+        if not _is_made(connection):
+            return []
         rows = connection.execute(
             """select r.run_uuid, r.name, e.name, r.status, r.start_time, r.end_time, r.artifact_uri
                from runs r join experiments e on e.experiment_id = r.experiment_id
@@ -104,7 +107,19 @@ def change_stamp(database: Path) -> tuple[int, int]:
 
 
 def _open(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=2.0)
+
+
+def _is_made(connection: sqlite3.Connection) -> bool:
+    """Tell whether the tables are all there: MLflow takes seconds to make a new database, table by table."""
+    there = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+    if not there >= _TABLES:
+        return False
+    # The last columns that we read came by later migrations than their tables.
+    return all(
+        column in {row[1] for row in connection.execute(f"pragma table_info({table})")}
+        for table, column in (("runs", "lifecycle_stage"), ("latest_metrics", "is_nan"))
+    )
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:

@@ -41,6 +41,12 @@ def foreground(workspace: Workspace, resolved: Resolved, stop: Stop) -> int:
     report = Report()
     try:
         stars, split = _read(workspace, resolved.conf, report, stop)
+        if resolved.conf.training.device not in ("auto", "cpu"):
+            # Only torch knows. Asked before the folder is made: a missing device leaves nothing behind.
+            report.line(say("train.loading_torch"))
+            from engine.train.device import choose_device
+
+            choose_device(resolved.conf.training.device)
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
@@ -81,8 +87,10 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
     report.line(say("train.reading", path=shown))
 
     started = time.perf_counter()
-    read = stars.load(workspace, conf.data, Polled(report, stop))
-    report.rows_done()
+    try:
+        read = stars.load(workspace, conf.data, Polled(report, stop))
+    finally:
+        report.rows_done()
     folder = layout.resolve(workspace, conf.data.path)
     parts = split.divide(read, conf.data.split, folder, workspace.root)
     report.line(

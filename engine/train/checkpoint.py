@@ -7,6 +7,7 @@ are replaced by rename. Only rank 0 of a run writes here.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,10 @@ def load(path: Path) -> dict[str, Any]:
         BadInput: missing, damaged, or of a later format.
     """
     try:
+        # PyTorch does not look at the checksums that it wrote: one flipped bit would be a wrong weight.
+        with zipfile.ZipFile(path) as parts:
+            if bad := parts.testzip():
+                raise ValueError(f"{bad}: wrong checksum")
         whole = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise BadInput(say("checkpoint.missing", file=path)) from error

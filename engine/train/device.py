@@ -34,9 +34,11 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def set_threads(wanted: int | None) -> int:
-    """Set torch's CPU threads to `wanted`, or to the CPUs this process may use; return the number."""
+    """Set and return torch's CPU threads: `wanted`, else OMP_NUM_THREADS, else the CPUs that may be used."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = wanted or affinity
+    # Clusters and people who share a machine say it there; OpenMP takes the first of a list.
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    count = wanted or (int(said) if said.isdecimal() and int(said) else affinity)
     torch.set_num_threads(count)
     return count
 

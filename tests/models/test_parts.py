@@ -44,9 +44,12 @@ def test_channel_norm_without_affine_has_no_parameters() -> None:
 
 
 def test_squeeze_excite_never_has_an_empty_bottleneck() -> None:
+    torch.manual_seed(0)
     layer = SqueezeExcite(8, reduction=16)
     assert sum(parameter.numel() for parameter in layer.parameters()) == 16
-    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.abs_()  # the one unit must not happen to be dead
     x_BCL = torch.rand(4, 8, 10) + 1
     gates_BCL = layer(x_BCL) / x_BCL
     assert gates_BCL.shape == x_BCL.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -54,5 +55,11 @@ class Place(Screen[None]):
         if self.is_mounted and self.query(TopBar):
             app = self.spectui
             self.query_one(TopBar).tell(
-                self.mode or app.current_mode, str(app.workspace.root), app.feed.live()
+                self.mode or app.current_mode, _from_home(app.workspace.root), app.feed.live()
             )
+
+
+def _from_home(path: Path) -> str:
+    """Return a path as a shell shows it: ~ for the home folder."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and path != home else str(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import ScrollableContainer
 from textual.widgets import Static
 
 from engine.cli.inspect import comparison
@@ -16,12 +18,15 @@ from engine.track import listing
 from engine.words import say
 from tui import keys
 from tui.charts import Chart, Line, Mark
+from tui.charts.lines import LETTERS
 from tui.screens.base import Place
 from tui.theme import state_words
 from tui.widgets.curves import Curves
+from tui.widgets.plain import fit, harmless, plain
 
 _QUANTITIES = ("val_loss", "train_loss", "batch_loss", "learning_rate", "gradient_norm")
 _BYTES_A_TURN = 400_000
+_LEAST_CELL = 8
 
 
 class CompareScreen(Place):
@@ -40,13 +45,12 @@ class CompareScreen(Place):
     def compose_body(self) -> ComposeResult:
         yield Static(id="compare-hint")
         yield Chart(self.quantity, id="overlay")
-        with VerticalScroll(id="tables"):
+        with ScrollableContainer(id="tables"):
             yield Static(id="tables-text")
 
     def on_mount(self) -> None:
         self.query_one("#tables").focus()
         self.set_interval(self.spectui.poll_seconds, self._poll)
-        self.catch_up()
 
     def _poll(self) -> None:
         if self.is_current and any(record.live for record in self.records.values()):
@@ -80,20 +84,23 @@ class CompareScreen(Place):
 
     def _show(self) -> None:
         records = list(self.records.values())
+        names = _short_names(records)
         lines, marks = [], []
-        for letter, record in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", records, strict=False):
+        for letter, name, record in zip(cycle(LETTERS), names, records, strict=False):
             series = self.curves[record.run_id].get(self.quantity)
             if series is not None:
-                lines.append(Line(record.run_id, series, letter=letter))
+                lines.append(Line(name, series, letter=letter))
             if record.nonfinite is not None:
-                marks.append(Mark(record.nonfinite.step, "nonfinite", f"{letter} {record.nonfinite.what}"))
+                bad = record.nonfinite
+                what = say("run.mark.nonfinite", what=bad.what, value=bad.value, step=bad.step)
+                marks.append(Mark(bad.step, "nonfinite", f"{letter} {what}"))
         chart = self.query_one("#overlay", Chart)
         chart.title = self.quantity
         chart.show(lines, marks, live=any(record.live for record in records))
-        self.query_one("#tables-text", Static).update(self._tables(records))
+        self.query_one("#tables-text", Static).update(harmless(self._tables(records)))
 
     def _tables(self, records: list[Record]) -> Text:
-        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(records)]
+        letters = [letter for letter, _ in zip(cycle(LETTERS), records, strict=False)]
         both = comparison(records)
         text = Text(no_wrap=True)
         for letter, record in zip(letters, records, strict=False):
@@ -103,7 +110,9 @@ class CompareScreen(Place):
             )
         text.append(f"\n{say('compare.params')}\n", "bold cyan")
         if both["params"]:
-            rows = [[key, *(figure(v) for v in values)] for key, values in both["params"].items()]
+            room = self.query_one("#tables").size.width - max(cell_len(key) for key in both["params"]) - 4
+            most = max(_LEAST_CELL, room // len(records) - 2)
+            rows = [[key, *(_cut(figure(v), most) for v in values)] for key, values in both["params"].items()]
             for line in table(["", *letters], rows):
                 text.append(line + "\n")
         else:
@@ -138,6 +147,19 @@ class CompareScreen(Place):
 
     def action_fit(self) -> None:
         self.query_one(Chart).fit()
+
+
+def _short_names(records: list[Record]) -> list[str]:
+    """Return what the legend calls the runs: their names while these differ, else the ends of their ids."""
+    names = [plain(record.name) for record in records]
+    if len(set(names)) == len(names):
+        return names
+    return [record.run_id if record.stored is not None else record.run_id[-11:] for record in records]
+
+
+def _cut(text: str, width: int) -> str:
+    text = plain(text)
+    return fit(text, width) if cell_len(text) > width else text
 
 
 def _shown(key: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -19,6 +21,7 @@ from engine.words import say
 from tui import keys
 from tui.screens.base import Place
 from tui.widgets.conf_text import yaml_source
+from tui.widgets.plain import harmless, plain
 
 
 class ExperimentsScreen(Place):
@@ -28,12 +31,21 @@ class ExperimentsScreen(Place):
     mode: ClassVar[str] = "experiments"
     BINDINGS = keys.bindings("experiments")
 
+    class Counted(Message):
+        """The parameters of the networks are known."""
+
+        def __init__(self, counts: dict[str, Any]) -> None:
+            self.counts = counts
+            super().__init__()
+
     def __init__(self) -> None:
         super().__init__()
         self.confs: list[Path] = []
         self.networks: list[catalog.Network] = []
         self.counts: dict[str, Any] = {}
         self.counted = False
+        self.counting = False
+        self.count_again = False
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="experiments"):
@@ -48,8 +60,12 @@ class ExperimentsScreen(Place):
                 yield Static(id="detail-text")
 
     def on_mount(self) -> None:
-        self.confs_changed()
         self.query_one("#confs").focus()
+
+    def on_screen_resume(self) -> None:
+        # What changed while another mode was shown was told to that one.
+        super().on_screen_resume()
+        self.confs_changed()
 
     def confs_changed(self) -> None:
         """Read the folder again; the cursors stay on their names."""
@@ -77,19 +93,31 @@ class ExperimentsScreen(Place):
         if not entries:
             options.add_option(Option(empty, disabled=True))
             return
-        options.add_options([Option(Text(shown), id=identity) for identity, shown in entries])
+        options.add_options([Option(Text(plain(shown)), id=identity) for identity, shown in entries])
         ids = [identity for identity, _ in entries]
         options.highlighted = ids.index(before) if before in ids else 0
 
-    @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def count_parameters(self) -> None:
-        """Count parameters in a child process: torch never comes into this one."""
-        counts = catalog.parameter_counts(self.spectui.workspace)
-        self.app.call_from_thread(self._counted, counts)
+        """Count parameters in a child process: torch never comes into this one.
 
-    def _counted(self, counts: dict[str, Any]) -> None:
-        self.counts, self.counted = counts, True
+        In a daemon thread and not in a worker: it takes seconds, and quitting must not wait for it.
+        """
+        if self.counting:
+            self.count_again = True
+            return
+        self.counting, self.count_again = True, False
+        workspace = self.spectui.workspace
+
+        def count() -> None:
+            self.post_message(self.Counted(catalog.parameter_counts(workspace)))
+
+        threading.Thread(target=count, name="count", daemon=True).start()
+
+    def on_experiments_screen_counted(self, message: Counted) -> None:
+        self.counts, self.counted, self.counting = message.counts, True, False
         self._show_detail()
+        if self.count_again:
+            self.count_parameters()
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self) -> None:
@@ -110,7 +138,7 @@ class ExperimentsScreen(Place):
             path = self._conf()
             if path is not None:
                 text = self._conf_text(path)
-        self.query_one("#detail-text", Static).update(text)
+        self.query_one("#detail-text", Static).update(harmless(text))
 
     def _conf(self) -> Path | None:
         place = self.query_one("#confs", OptionList).highlighted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -26,22 +27,22 @@ class HelpScreen(ModalScreen[None]):
         self.place = place
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog big"):
-            yield Static(self._text())
+        with VerticalScroll(classes="dialog big") as box:
+            box.border_title = say("help.title")
+            yield Static(self._page())
 
-    def _text(self) -> Text:
-        text = Text()
-        text.append(f"{say('help.title')}\n", "bold")
-        text.append(f"{say(f'help.about.{self.place}')}\n\n")
+    def _page(self) -> Group:
+        page: list[RenderableType] = [Text(f"{say(f'help.about.{self.place}')}\n")]
         for where in dict.fromkeys((self.place, "app")):
-            text.append(f"{say(f'help.place.{where}')}\n", "bold cyan")
+            page.append(Text(say(f"help.place.{where}"), "bold cyan"))
+            # A grid, so that a long sentence goes on under itself and not under the keys.
+            grid = Table.grid(padding=(0, 2, 0, 0))
+            grid.add_column(width=18, no_wrap=True)
+            grid.add_column()
             for key in keys.of(where):
                 shown = " ".join(keys.pretty(k) for k in key.keys.split(","))
-                text.append(f"  {shown}{' ' * max(1, 18 - cell_len(shown))}", "bold")
-                text.append(f"{say(f'help.{key.id}')}\n")
-            text.append("\n")
-        text.append(f"{say('help.lists')}\n\n")
-        text.append(f"{say('help.states')}\n", "bold cyan")
-        text.append("  " + "   ".join(state_words(state) for state in STATES) + "\n\n")
-        text.append(say("help.mouse"))
-        return text
+                grid.add_row(Text(f" {shown}", "bold"), say(f"help.{key.id}"))
+            page += [grid, Text()]
+        page += [Text(f"{say('help.lists')}\n"), Text(say("help.states"), "bold cyan")]
+        page += [Text(f" {'   '.join(state_words(state) for state in STATES)}\n"), Text(say("help.mouse"))]
+        return Group(*page)

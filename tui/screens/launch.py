@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Input, Select, Static
+from textual.widgets import Static
 
 from engine.conf.form import FormField, form_fields
 from engine.conf.load import Resolved, difference, from_plain
@@ -23,6 +23,7 @@ from engine.words import say
 from tui import keys
 from tui.screens.base import Place
 from tui.widgets.form import FieldRow
+from tui.widgets.plain import harmless, plain
 
 
 class LaunchScreen(Place):
@@ -37,11 +38,10 @@ class LaunchScreen(Place):
         self.original = conf
         self.conf = patched(conf, patch or {})
         self.source = source
+        self.starting = False
 
     def compose_body(self) -> ComposeResult:
-        yield Static(
-            say("launch.title", source=self.source or self.conf.model.name), id="launch-title", markup=False
-        )
+        yield Static(id="launch-title", markup=False)
         yield VerticalScroll(*self._rows(), id="fields")
         yield Static(id="field-help")
         yield Static(id="launch-errors", markup=False)
@@ -50,56 +50,67 @@ class LaunchScreen(Place):
         workspace = self.spectui.workspace
         before = {f.key: f.text for f in form_fields(workspace, self.original)}
         rows: list[FieldRow | Static] = []
-        section = ""
+        part = ""
         for field in form_fields(workspace, self.conf):
-            # The name and the network stand first, above the sections.
-            headed = bool(rows) and field.section != "" and len(rows) > 2
-            if headed and field.section != section:
-                section = field.section
-                rows.append(Static(section, classes="heading"))
+            # The name and the network stand first, above the parts of the conf.
+            headed = field.section != "" and len(rows) > 2
+            above = field.key.rpartition(".")[0]
+            if headed and above != part:
+                part = above
+                rows.append(Static(part, classes="heading"))
             rows.append(FieldRow(field, before.get(field.key, field.text), headed=headed))
         return rows
 
     def on_mount(self) -> None:
         self.query_one("#launch-errors").display = False
+        self._tell_title()
         self._focus_first()
 
     def _focus_first(self) -> None:
-        first = self.query(FieldRow).first()
-        first.query_one("Input, Select").focus()
+        self.query(FieldRow).first().box.focus()
 
     @on(FieldRow.Focused)
     def _tell_help(self, event: FieldRow.Focused) -> None:
         field: FormField = event.row.field
         text = Text().append(f"{field.key}: ", "bold")
         text.append(field.help or say("launch.no_help"))
+        if field.kind == "choice":
+            text.append(f"  {' | '.join(field.choices)}", "bold")
         if event.row.changed:
             text.append(f"  {say('launch.was', value=event.row.original)}", "yellow")
-        self.query_one("#field-help", Static).update(text)
+        self.query_one("#field-help", Static).update(harmless(text))
 
     @on(FieldRow.Changed)
     async def _field_changed(self, event: FieldRow.Changed) -> None:
+        self._tell_title()
+        if event.row.field.key == "model.name" and event.row.text != self.conf.model.name:
+            await self._other_network(event.row.text)
+
+    def _tell_title(self) -> None:
         changed = sum(row.changed for row in self.query(FieldRow))
         title = say("launch.title", source=self.source or self.conf.model.name)
         title += f"  {say('launch.changed', count=changed)}" if changed else ""
-        self.query_one("#launch-title", Static).update(title)
-        if event.row.field.key == "model.name":
-            await self._other_network(event.row.text)
+        self.query_one("#launch-title", Static).update(plain(title))
 
     async def _other_network(self, name: str) -> None:
         """Another network has other fields: keep the rest of what was typed."""
-        plain = self._typed()
-        plain["model"] = {"name": name}
+        typed = {row.field.key: row.text for row in self.query(FieldRow) if row.text != row.field.text}
+        plain = self.conf.plain() | {"model": {"name": name}}
         try:
             self.conf = from_plain(self.spectui.workspace, plain, say("launch.form"))
         except BadInput as error:
             self._tell_errors(error.lines)
             return
+        self._tell_errors([])
         fields = self.query_one("#fields", VerticalScroll)
-        await fields.remove_children()
-        await fields.mount(*self._rows())
-        row = next(r for r in self.query(FieldRow) if r.field.key == "model.name")
-        row.query_one("Select, Input").focus()
+        with self.app.batch_update():
+            await fields.remove_children()
+            await fields.mount(*self._rows())
+        for row in self.query(FieldRow):
+            if row.field.key == "model.name":
+                row.box.focus()
+            elif row.field.key in typed:
+                row.set_text(typed[row.field.key])
 
     def _typed(self) -> dict[str, Any]:
         """Return the conf as plain data with what was typed; untouched network defaults stay unsaid."""
@@ -117,13 +128,7 @@ class LaunchScreen(Place):
             place[last] = value
         return plain
 
-    @on(Input.Submitted)
-    def _next(self) -> None:
-        self.app.action_focus_next()
-
     def action_cancel(self) -> None:
-        if any(select.expanded for select in self.query(Select)):
-            return
         self.app.pop_screen()
 
     def action_reset(self) -> None:
@@ -132,10 +137,13 @@ class LaunchScreen(Place):
                 row.reset()
 
     def action_start(self) -> None:
-        self._tell_errors([])
-        self.start(self._typed())
+        # A second press must not start a second run.
+        if not self.starting:
+            self.starting = True
+            self._tell_errors([])
+            self.start(self._typed())
 
-    @work(thread=True, exclusive=True, group="launch")
+    @work(thread=True, group="launch")
     def start(self, plain: dict[str, Any]) -> None:
         """Check the form and the tables, make the run folder, start the engine."""
         workspace = self.spectui.workspace
@@ -147,7 +155,7 @@ class LaunchScreen(Place):
             launch.start(workspace, run)
         except (BadInput, OSError) as error:
             lines = error.lines if isinstance(error, BadInput) else [str(error)]
-            self.app.call_from_thread(self._tell_errors, lines)
+            self.app.call_from_thread(self._refused, lines)
             return
         self.app.call_from_thread(self._started, Record(run.path))  # type: ignore[arg-type]
 
@@ -160,10 +168,14 @@ class LaunchScreen(Place):
             app.pop_screen()
         app.open_run(record)
 
+    def _refused(self, lines: list[str]) -> None:
+        self.starting = False
+        self._tell_errors(lines)
+
     def _tell_errors(self, lines: list[str]) -> None:
         box = self.query_one("#launch-errors", Static)
         box.display = bool(lines)
-        box.update("\n".join(f"✗ {line}" for line in lines))
+        box.update(plain("\n".join(f"✗ {line}" for line in lines)))
 
 
 def patched(conf: Conf, patch: dict[str, Any]) -> Conf:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from rich.text import Text
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import ContentSwitcher, Static
@@ -15,18 +15,19 @@ from engine.cli.text import duration, figure
 from engine.diagnose import Finding
 from engine.runs.record import Record
 from engine.track import listing
-from engine.words import say
+from engine.words import has, say
 from tui import keys
 from tui.charts import Chart, Line, Mark
 from tui.screens.base import Place
 from tui.screens.confirm import ask_to_stop
 from tui.screens.runs import copy_run_id
-from tui.theme import state_markup
+from tui.theme import state_markup, state_words
 from tui.widgets.advice import AdviceBox, AdvicePane
 from tui.widgets.bars import Quiet
 from tui.widgets.conf_text import conf_text
 from tui.widgets.curves import Curves
 from tui.widgets.log_tail import LogTail
+from tui.widgets.plain import plain
 
 TABS = ("charts", "log", "conf", "advice")
 # Read at most this much of a long event log in one turn, so that keys are answered in between.
@@ -47,7 +48,7 @@ class RunScreen(Place):
         self.curves = Curves()
         self.findings: list[Finding] = []
         self.quantity = ""
-        self._reading = False
+        self._shown = False
 
     def compose_body(self) -> ComposeResult:
         yield Quiet(id="run-header")
@@ -68,22 +69,27 @@ class RunScreen(Place):
         self.query_one("#conf-text", Static).update(conf_text(self.record))
         self.set_interval(self.spectui.poll_seconds, self.catch_up)
         self.set_interval(1.0, self._tell_header)
-        self.catch_up(first=True)
+        # In `on_mount` itself nothing counts as mounted yet.
+        self.call_after_refresh(self.catch_up)
 
-    def catch_up(self, first: bool = False) -> None:
+    def catch_up(self) -> None:
         """Read what is new and show it; a long history is read in turns."""
         super().catch_up()
         if not self.is_mounted:
             return
         before = self.record._tail.offset
         changed = self.record.refresh(_BYTES_A_TURN)
-        if changed or first:
+        if changed or not self._shown:
+            self._shown = True
             self._show()
-        log = self.query_one(LogTail)
-        if self.tab == "log" or first:
-            log.catch_up()
+        if self.tab == "log":
+            self.query_one(LogTail).catch_up()
         if self.record._tail.offset - before >= _BYTES_A_TURN:
             self.set_timer(_CATCH_UP_SECONDS, self.catch_up)
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self._tell_header()
 
     def runs_changed(self) -> None:
         self.tell_bar()
@@ -115,11 +121,12 @@ class RunScreen(Place):
         lines = []
         batch, train, val = (self.curves.get(name) for name in ("batch_loss", "train_loss", "val_loss"))
         if batch is not None:
-            lines.append(Line(say("run.line.batch"), batch, colour=6, dim=bool(train)))
+            dim = bool(train)
+            lines.append(Line(say("run.line.batch"), batch, colour=6, dim=dim, letter="C" if dim else "A"))
         if train is not None:
-            lines.append(Line(say("run.line.train"), train, colour=4))
+            lines.append(Line(say("run.line.train"), train, colour=4, letter="A"))
         if val is not None:
-            lines.append(Line(say("run.line.val"), val, colour=3))
+            lines.append(Line(say("run.line.val"), val, colour=3, letter="B"))
         return lines
 
     def _marks(self) -> list[Mark]:
@@ -141,9 +148,10 @@ class RunScreen(Place):
         if not self.is_mounted:
             return
         record = self.record
-        parts = [state_markup(record.state)]
+        parts: list[str] = []
         if record.state == "starting" and record.phase:
-            parts.append(say(f"phase.{record.phase}"))
+            known = has(f"phase.{record.phase}")
+            parts.append(say(f"phase.{record.phase}") if known else record.phase)
         if record.epochs:
             parts.append(say("run.epoch", epoch=record.epoch, epochs=record.epochs))
             parts.append(say("run.step", step=record.step, total=record.total_steps))
@@ -158,8 +166,16 @@ class RunScreen(Place):
             parts.append(say("run.data_age", time=duration(max(0.0, time.time() - record.last_event_at))))
         if record.device:
             parts.append(record.device)
+        facts = [state_markup(record.state)]
+        room = self.app.size.width - 2 - cell_len(state_words(record.state))
+        for part in parts:
+            # Whole facts or none: half a number would lie.
+            room -= 2 + cell_len(part)
+            if room < 0:
+                break
+            facts.append(_escape(part))
         head = f"[bold]{_escape(record.run_id)}[/]  {_escape(record.model)}"
-        self.query_one("#run-header", Quiet).say(head + "\n" + "  ".join(parts))
+        self.query_one("#run-header", Quiet).say(head + "\n" + "  ".join(facts))
         words = []
         for name in TABS:
             count = len(self.findings) if name == "advice" else 0
@@ -223,4 +239,4 @@ class RunScreen(Place):
 
 
 def _escape(text: str) -> str:
-    return Text(text).plain.replace("[", "\\[")
+    return plain(text).replace("[", "\\[")

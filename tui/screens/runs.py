@@ -20,6 +20,7 @@ from tui.screens.base import Place
 from tui.screens.confirm import ask_to_stop
 from tui.theme import BAD
 from tui.widgets.bars import Quiet
+from tui.widgets.entry import Entry
 from tui.widgets.run_list import RunList
 
 SORTS = ("", "best.val_loss", "state", "model", "name", "-duration")
@@ -42,7 +43,7 @@ class RunsScreen(Place):
         with Horizontal():
             yield RunList(id="runs")
             yield Quiet(id="facts")
-        yield Input(placeholder=say("runs.filter_hint"), id="filter", compact=True)
+        yield Entry(placeholder=say("runs.filter_hint"), id="filter", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False

@@ -33,12 +33,16 @@ def full_text(findings: list[Finding]) -> Text:
 
 
 def short_text(finding: Finding) -> Text:
-    """Return one finding in a few lines: the title, and each remedy with the keys that do it."""
+    """Return one finding in a few lines: the title, and each remedy with the keys that do it, or why."""
     text = Text().append(f"{GLYPHS[finding.severity]} {finding.title}\n", _COLOURS[finding.severity])
     for number, remedy in enumerate(finding.remedies, 1):
         text.append(f"{number}. {remedy.title}", "bold")
         how = "  ".join(f"{key}: {yaml_value(value)}" for key, value in remedy.patch.items())
         text.append(f"  {how}\n" if how else f"  {remedy.why}\n", "green" if how else "")
+    if not finding.remedies:
+        # What the run itself said is the best advice there is.
+        for name, value in finding.evidence.items():
+            text.append(f"{say(f'diagnose.evidence.{name}')}: {shown(value)}\n")
     text.rstrip()
     return text
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
+from rich.text import Text
 from textual.visual import VisualType
 from textual.widgets import Static
 
 from engine.words import say
 from tui import keys
+from tui.widgets.plain import harmless, plain
 
 MODES = ("runs", "experiments", "compare", "data")
 _MOST_KEYS = 7
@@ -20,6 +22,8 @@ class Quiet(Static):
 
     def say(self, content: VisualType) -> None:
         """Show `content` if it is not what is shown."""
+        if isinstance(content, Text):
+            harmless(content)
         if content != self._said:
             self._said = content
             self.update(content)
@@ -47,7 +51,7 @@ class TopBar(Quiet):
         if room > 12:
             right = f"{_tail(workspace, room - 4)}  {right}" if right else _tail(workspace, room - 2)
         gap = max(1, self.size.width - 2 - taken - cell_len(right))
-        self.say(f"{left}{' ' * gap}{_escape(right)}")
+        self.say(f"{left}{' ' * gap}{_escape(plain(right))}")
 
 
 class KeyBar(Quiet):
@@ -62,7 +66,11 @@ class KeyBar(Quiet):
         self.where = where
 
     def on_resize(self) -> None:
-        room = self.size.width - 2
+        chosen = self.chosen(self.size.width - 2)
+        self.say("  ".join(f"[bold $accent]{_escape(k)}[/] {word}" for k, word in chosen))
+
+    def chosen(self, room: int) -> list[tuple[str, str]]:
+        """Return the keys and words that fit `room` cells, help last."""
         chosen: list[tuple[str, str]] = []
         wanted = keys.bar(self.where)
         # Help always stands: everything that does not fit is behind it.
@@ -76,8 +84,7 @@ class KeyBar(Quiet):
             if width <= room:
                 chosen.append((key.shown(self.where), word))
                 room -= width
-        chosen.append((help_key.shown(self.where), say("key.app.help")))
-        self.say("  ".join(f"[bold $accent]{_escape(k)}[/] {word}" for k, word in chosen))
+        return [*chosen, (help_key.shown(self.where), say("key.app.help"))]
 
 
 def _escape(text: str) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 from engine.conf.load import to_yaml
 from engine.runs.record import Record
 from engine.words import say
+from tui.widgets.plain import harmless
 
 
 def conf_text(record: Record) -> Text:
@@ -30,7 +31,7 @@ def conf_text(record: Record) -> Text:
         path[depth:] = [name]
         changed = ".".join(path) in patch
         text.append(f"{'* ' if changed else '  '}{line}\n", "bold yellow" if changed else "")
-    return text
+    return harmless(text)
 
 
 def yaml_source(source: str) -> Text:
@@ -45,7 +46,7 @@ def yaml_source(source: str) -> Text:
         else:
             text.append(body)
         text.append(f"{mark}{comment}\n", "dim italic")
-    return text
+    return harmless(text)
 
 
 def _split_comment(line: str) -> tuple[str, str, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from textual.widgets import Log
 
+from tui.widgets.plain import plain
+
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f]"
 )
@@ -18,7 +20,7 @@ _MOST_LINES = 10_000
 def clean(text: str) -> str:
     """Return text without escape sequences; of a line rewritten by carriage returns the last state stays."""
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return "\n".join(_CONTROL.sub("", line) for line in lines)
+    return plain("\n".join(_CONTROL.sub("", line) for line in lines))
 
 
 class LogTail(Log):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding
@@ -23,6 +23,7 @@ from engine.cli.text import duration, figure
 from engine.runs.record import Record
 from engine.words import say
 from tui.theme import GLYPHS, MARK
+from tui.widgets.plain import fit, fit_middle, plain
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("age", 7, _age, goes=1, right=True),
 )
 _NAME_WIDTH = 22
+# Of a run id that is too long, this much of its end stays: time and the four hex digits.
+_TAIL = 11
 _GAP = 1
 
 
@@ -185,17 +188,15 @@ class RunList(ScrollView, can_focus=True):
         segments = [Segment(f"{MARK} " if record.run_id in self.marked else "  ", base + mark_style)]
         whole_row = state in ("failed", "diverged", "died")
         for column, size in self._sized(width):
-            text = _fit(_plain(column.text(record)), size, column.right)
-            segments.append(
-                Segment(text + " " * _GAP, base + tint if whole_row or column.name == "state" else base)
-            )
+            style = base + tint if whole_row or column.name == "state" else base
+            segments.append(Segment(_cell(column, size, record) + " " * _GAP, style))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _line(self, cells: list[tuple[str, str]], component: str, width: int) -> Strip:
         style = self.rich_style + self.get_component_rich_style(component, partial=True)
         words = dict(cells)
         text = "  " + "".join(
-            _fit(words[c.name], size, c.right) + " " * _GAP for c, size in self._sized(width)
+            fit(words[c.name], size, right=c.right) + " " * _GAP for c, size in self._sized(width)
         )
         return Strip([Segment(set_cell_size(text, width), style)], width)
 
@@ -221,13 +222,9 @@ class RunList(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor - height + 1, animate=False)
 
 
-def _fit(text: str, width: int, right: bool) -> str:
-    if cell_len(text) > width:
-        return set_cell_size(text, width - 1) + "…" if width > 1 else set_cell_size(text, width)
-    pad = " " * (width - cell_len(text))
-    return pad + text if right else text + pad
-
-
-def _plain(text: str) -> str:
-    """Return text without control characters: a run may be named anything."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+def _cell(column: Column, size: int, record: Record) -> str:
+    """Return what a column says of a run, on one row whatever the run is called."""
+    text = plain(column.text(record)).replace("\n", "�").replace("\t", "�")
+    if column.name == "run":
+        return fit_middle(text, size, _TAIL)
+    return fit(text, size, right=column.right)

@@ -1,0 +1,62 @@
+# spectui: `make run` opens the app on this checkout, `make test` checks it.
+# PIP_CONSTRAINT, when set, is honoured by every pip here (.ci/constraints.txt pins what CI runs with).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Cases of the chart fuzz: a short sample here, more with `make test SPECTUI_FUZZ_CASES=5000`.
+SPECTUI_FUZZ_CASES ?= 100
+PYTEST_ARGS ?=
+# What pip says matters to a person who waits for it; a log needs only what went wrong.
+PIP_INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
+	$(BIN)/python -m pip install --disable-pip-version-check $$quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint clean
+
+help:
+	@echo "make run    install into $(VENV), make the demo data if there is none, open the app"
+	@echo "            (without a terminal: train conf/demo.yaml and print the test errors)"
+	@echo "make test   lint, types, imports and tests"
+	@echo "make lint   only the first three"
+	@echo "make clean  remove $(VENV) and caches; never dataset/, runs/, mlruns/ or mlflow.db"
+
+# A recipe has make's own stdin and stdout, so these tests see whether there is a terminal.
+run: $(VENV)/.installed-run
+	@[ -n "$$(ls dataset/spectral 2>/dev/null)" ] || $(BIN)/spectui --root . data demo
+	@if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then exec $(BIN)/spectui --root .; \
+	else exec $(BIN)/spectui --root . train conf/demo.yaml; fi
+
+# One thread a process: two workers with two threads each on two cores wait for one another most of the time.
+test: lint
+	OMP_NUM_THREADS=1 SPECTUI_FUZZ_CASES=$(SPECTUI_FUZZ_CASES) $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .cache
+	find engine models tui tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- installing -----------------------------------------------------------------------------------------
+# A stamp is newer than pyproject.toml when what is installed answers to it: a second run starts at once.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "spectui needs Python 3.11 or newer and '$(PYTHON)' is $$($(PYTHON) -V 2>&1 | head -n 1); try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.installed-run: pyproject.toml | $(BIN)/python
+	@echo "installing spectui into $(VENV) (the first time takes some minutes: PyTorch and MLflow are large)" >&2
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing spectui and its checkers into $(VENV)" >&2
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(VENV)/.installed-run $@
