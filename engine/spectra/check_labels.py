@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-OUTLYING = 5.0 * 1.4826  # robust sigmas in units of the median absolute deviation
+OUTLYING = 3.0  # interquartile ranges beyond the quartiles: 4.7 sigma of a normal label
 FIRST = 5
 _MOST_BINS = 24
 # beyond these no star of the surveys is; a value there is a code for "missing" or another unit
@@ -17,8 +17,9 @@ POSSIBLE = {"teff": (2000.0, 60_000.0), "logg": (-1.5, 9.5), "feh": (-8.0, 2.0),
 def describe(name: str, values: np.ndarray, obsid: np.ndarray) -> dict[str, Any]:
     """Return number, missing, and for a label with values: range, quartiles, outliers, histogram.
 
-    An outlier is further from the median than 5 x 1.4826 median absolute deviations; `impossible` counts
-    values that no star has.
+    An outlier is further than 3 interquartile ranges from the quartiles (the outer fences of Tukey 1977),
+    which holds for a label of two humps, dwarfs and giants, where a deviation from the median does not.
+    `impossible` counts values that no star has.
     """
     there = np.isfinite(values)
     x = values[there]
@@ -29,27 +30,26 @@ def describe(name: str, values: np.ndarray, obsid: np.ndarray) -> dict[str, Any]
     numbers |= dict(zip(("q25", "median", "q75"), np.percentile(x, [25, 50, 75]), strict=True))
     told |= {key: round(float(value), 4) for key, value in numbers.items()}
     median = float(np.median(x))
-    deviation = float(np.median(np.abs(x - median)))
-    reach = OUTLYING * deviation if deviation > 0 else math.inf
+    fences = _fences(x)
     with np.errstate(invalid="ignore"):
-        far = np.abs(values - median) > reach
+        far = (values < fences[0]) | (values > fences[1])
     low, high = POSSIBLE.get(name.replace("/", "").strip("[]").lower(), (-math.inf, math.inf))
     with np.errstate(invalid="ignore"):
         wrong = (values < low) | (values > high)
     worst = np.argsort(-np.abs(np.where(there, values - median, 0.0)), kind="stable")
     told["outliers"] = _few(far, worst, values, obsid)
     told["impossible"] = _few(wrong, worst, values, obsid)
-    told["histogram"] = histogram(x, median, reach)
+    told["histogram"] = histogram(x, fences)
     return told
 
 
-def histogram(x: np.ndarray, median: float, reach: float) -> dict[str, Any]:
+def histogram(x: np.ndarray, fences: tuple[float, float]) -> dict[str, Any]:
     """Return edges, counts, and how many values lie below and above them.
 
     Bins are of Freedman and Diaconis's (1981) width, rounded to 1, 2 or 5 times a power of ten; the range
     is that of the values without outliers.
     """
-    low, high = max(float(x.min()), median - reach), min(float(x.max()), median + reach)
+    low, high = max(float(x.min()), fences[0]), min(float(x.max()), fences[1])
     if not high > low:
         return {"edges": [low, high], "counts": [len(x)], "below": 0, "above": 0}
     q25, q75 = np.percentile(x, [25, 75])
@@ -76,6 +76,12 @@ def quartiles(values: np.ndarray) -> dict[str, Any] | None:
     return told | {
         k: round(float(v), 2) for k, v in zip(names, np.percentile(x, [0, 25, 50, 75, 100]), strict=True)
     }
+
+
+def _fences(x: np.ndarray) -> tuple[float, float]:
+    q25, q75 = (float(q) for q in np.percentile(x, [25, 75]))
+    reach = OUTLYING * (q75 - q25) if q75 > q25 else math.inf
+    return q25 - reach, q75 + reach
 
 
 def _few(mask: np.ndarray, order: np.ndarray, values: np.ndarray, obsid: np.ndarray) -> dict[str, Any]:

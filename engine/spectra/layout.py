@@ -7,6 +7,7 @@ at any time; `preflight` is what `train` asks before anything is written.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,8 @@ class Promise:
     tables: Tables
     wavelength: tuple[float, ...]
     targets: tuple[str, ...]
+    branches: tuple[str, ...]
+    """those that a network may take: those of the data, and both under data.missing_branch: copy"""
 
 
 def resolve(workspace: Workspace, path: str) -> Path:
@@ -150,7 +153,22 @@ def preflight(workspace: Workspace, conf: DataConf) -> Promise:
         find_obsid(cells, shown)
         find_targets(cells, conf.targets, shown)
     assert first is not None
-    return Promise(tables, first[0].wavelength, tuple(conf.targets))
+    branches = BRANCHES if conf.missing_branch == "copy" else tables.branches
+    return Promise(tables, first[0].wavelength, tuple(conf.targets), branches)
+
+
+def needs(branches: Sequence[str], inputs: Sequence[str]) -> None:
+    """Check that the branches that a network takes are there.
+
+    `inputs` are those of `models.contract.inputs_of`: continuum, normalized, stacked or concatenated.
+
+    Raises:
+        BadInput: a branch is not there; says which one the data has and what to do.
+    """
+    wanted = [branch for branch in BRANCHES if not {branch, "stacked", "concatenated"}.isdisjoint(inputs)]
+    lacking = [branch for branch in wanted if branch not in branches]
+    if lacking:
+        raise BadInput(say("spectra.no_branch", lacking=", ".join(lacking), there=", ".join(branches)))
 
 
 def _form(folder: Path, conf: DataConf) -> str:

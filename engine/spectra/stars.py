@@ -6,23 +6,20 @@ Owns the arrays that everything after reads. Scaling and splitting come after, o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.errors import BadInput
 from engine.spectra import BRANCHES, DataConf, cache_npy, cache_sets, cache_store
 from engine.spectra.cache_tables import Source, sources
 from engine.spectra.layout import find_tables, preflight, resolve
 from engine.spectra.mend import blocks, clip, interpolate, nonfinite_per_star, wild_blocks
 from engine.spectra.progress import Progress, Silent
-from engine.words import say
 from engine.workspace import Workspace
 
-__all__ = ["Stars", "blocks", "clip", "interpolate", "load", "needs", "nonfinite_per_star", "wild_blocks"]
+__all__ = ["Stars", "blocks", "clip", "interpolate", "load", "nonfinite_per_star", "wild_blocks"]
 
 
 @dataclass
@@ -94,20 +91,6 @@ def load(workspace: Workspace, conf: DataConf, progress: Progress | None = None)
         branches=BRANCHES if copied else tables.branches,
         home=home,
     )
-
-
-def needs(stars: Stars, inputs: Sequence[str]) -> None:
-    """Check that the stars have the branches that a network takes.
-
-    `inputs` are those of `models.contract.inputs_of`: continuum, normalized, stacked or concatenated.
-
-    Raises:
-        BadInput: a branch is not there; says which one the data has and what to do.
-    """
-    wanted = [branch for branch in BRANCHES if not {branch, "stacked", "concatenated"}.isdisjoint(inputs)]
-    lacking = [branch for branch in wanted if branch not in stars.branches]
-    if lacking:
-        raise BadInput(say("spectra.no_branch", lacking=", ".join(lacking), there=", ".join(stars.branches)))
 
 
 def fingerprint(files: dict[str, list[Source]]) -> str:

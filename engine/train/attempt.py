@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from engine import exit_codes
+from engine import catalog, exit_codes
 from engine.conf.load import Resolved, from_plain
 from engine.errors import BadInput
 from engine.figures import draw_curves
@@ -81,12 +81,13 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
     """Check the tables by their headers, read them, split them."""
     from engine.spectra import layout, resample, split, stars, stats
 
-    layout.preflight(workspace, conf.data)
+    promised = layout.preflight(workspace, conf.data)
+    layout.needs(promised.branches, catalog.find(workspace, conf.model.name).inputs)
     stats.fixed(workspace, conf.data)  # a stats file that cannot be used stops here, before the long read
     shown = workspace.relative(layout.resolve(workspace, conf.data.path))
-    report.line(say("train.reading", path=shown))
 
     started = time.perf_counter()
+    report.rows(say("train.reading", path=shown), 0)  # in passing: an error stays the only line
     try:
         read = stars.load(workspace, conf.data, Polled(report, stop))
     finally:

@@ -22,9 +22,10 @@ from engine.errors import BadInput
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
 from engine.spectra import resample, stats
+from engine.spectra.layout import needs
 from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
-from engine.spectra.stars import Stars, needs
+from engine.spectra.stars import Stars
 from engine.train import augment, checkpoint, feed, loop
 from engine.train.batches import Batches
 from engine.train.device import choose_device, seed_everything, set_threads
@@ -106,7 +107,7 @@ def run_session(
     stars = chosen.stars
     scalers = _fit_scalers(workspace, conf, stars, split, events, report)
     network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
-    needs(stars, contract.inputs_of(type(contract.unwrap(network))))
+    needs(stars.branches, contract.inputs_of(type(contract.unwrap(network))))
     parameters = contract.count_parameters(network)
     events.append(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),

@@ -194,7 +194,9 @@ def test_data_check_json(demo_set: Path, spectui: Any) -> None:
     here = spectui.at(demo_set)
     done = here("data", "check", "--json")
     report = done.json
-    assert (done.code, report["stars"], report["matched"], report["problems"]) == (0, 400, 400, [])
+    assert (done.code, report["stars"], report["matched"]) == (0, 400, 400)
+    assert {p["severity"] for p in report["problems"]} == {"info"}, report["problems"]
+    assert sum("text" in p for p in report["problems"] if p["id"] == "holes") == 4
     assert report["split"] == {"train": 320, "val": 40, "test": 40}
     assert report["grid"]["points"] == 500
     assert set(report["labels"]) == {"Teff", "logg", "FeH", "CFe"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.errors import BadInput
 from engine.spectra.fits.header import key, number
-from engine.spectra.layout import DAMAGED, find_obsid, first_lines, open_table, some
+from engine.spectra.headers import DAMAGED, find_obsid, first_lines, open_table, some
 from engine.words import say
 
 

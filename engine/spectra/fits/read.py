@@ -25,7 +25,7 @@ import numpy as np
 
 from engine.spectra.fits import Rejected
 from engine.spectra.fits.header import Facts, facts, number
-from engine.spectra.layout import DAMAGED
+from engine.spectra.headers import DAMAGED
 
 LOWEST, HIGHEST = 3000.0, 12000.0  # Å: a row or column outside is no wavelength of this survey
 LEAST_PIXELS = 50

@@ -237,17 +237,17 @@ def test_one_branch_alone(small: Any, branch: str) -> None:
 )
 def test_what_a_network_needs(small: Any, inputs: tuple[str, ...], fine: bool) -> None:
     small.write()
-    stars.needs(load(small), inputs)
+    layout.needs(load(small).branches, inputs)
     small.conf.branches = "normalized"
     loaded = load(small)
     if fine:
-        stars.needs(loaded, inputs)
+        layout.needs(loaded.branches, inputs)
     else:
         with pytest.raises(BadInput, match="takes the continuum branch and the data has only normalized"):
-            stars.needs(loaded, inputs)
+            layout.needs(loaded.branches, inputs)
     small.conf.missing_branch = "copy"
     copied = load(small)
-    stars.needs(copied, inputs)
+    layout.needs(copied.branches, inputs)
     assert copied.report["copied"] == "normalized" and copied.continuum is copied.normalized
 
 

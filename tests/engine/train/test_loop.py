@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from engine.conf.schema import Training
 from engine.runs.events import EventLog, Tail
 from engine.train import loop
-from engine.train.batches import Batches, Rows
+from engine.train.batches import Batches
 from engine.train.checkpoint import Checkpoints, load
 from engine.train.evaluate import Evaluation
 from engine.train.losses import build_loss
 from engine.train.optim import build_optimizer, build_schedule
 from engine.train.recorder import Recorder
 from engine.train.report import Report
+from engine.train.rows import Resident, Rows
 from engine.train.stop import Stop
 
 ROWS, POINTS, LABELS = 18, 4, 2
@@ -44,7 +45,9 @@ class Bench:
         generator = torch.Generator().manual_seed(1)
         values = [torch.randn(ROWS, n, generator=generator) for n in (POINTS, POINTS, LABELS)]
         values[2][3, 1] = math.nan
-        self.rows = Rows(*values, [f"star{i}" for i in range(ROWS)])
+        self.flux = values[:2]
+        source = Resident(values[0], values[1], torch.arange(ROWS), torch.device("cpu"))
+        self.rows = Rows(source, values[2], [f"star{i}" for i in range(ROWS)])
         torch.manual_seed(7)
         self.network = nn.Sequential(nn.Linear(POINTS, 5), nn.Tanh(), nn.Dropout(0.1), nn.Linear(5, LABELS))
         self.batches = Batches(self.rows, self.training.batch_size, self.training.seed)
@@ -121,7 +124,7 @@ def test_the_weights_are_those_of_a_plain_loop_bit_by_bit(
             plain.param_groups[0]["lr"] = 0.05 * (0.5 * (1 + math.cos(math.pi * step / ours.steps)))
             truth = rows.labels_NT[index]
             known = ~truth.isnan()
-            error = network(rows.continuum_NL[index] + rows.normalized_NL[index]) - truth.nan_to_num()
+            error = network(ours.flux[0][index] + ours.flux[1][index]) - truth.nan_to_num()
             plain.zero_grad()
             ((error * known) ** 2).sum().div(known.sum()).backward()
             if clip is not None:

@@ -15,11 +15,12 @@ from torch import nn
 from engine.conf.schema import Training
 from engine.errors import BadInput
 from engine.train import nonfinite
-from engine.train.batches import Batches, Rows
+from engine.train.batches import Batches
 from engine.train.device import choose_device, set_threads
 from engine.train.losses import build_loss
 from engine.train.metrics import label_errors
 from engine.train.optim import build_optimizer, build_schedule, factor_of
+from engine.train.rows import Resident, Rows
 from engine.train.stop import Stop, Stopped
 
 NAN = math.nan
@@ -27,7 +28,8 @@ NAN = math.nan
 
 def rows(count: int) -> Rows:
     values = torch.arange(count, dtype=torch.float32)[:, None].expand(count, 3).contiguous()
-    return Rows(values, values, values[:, :2].contiguous(), [str(i) for i in range(count)])
+    source = Resident(values, values, torch.arange(count), torch.device("cpu"))
+    return Rows(source, values[:, :2].contiguous(), [str(i) for i in range(count)])
 
 
 def epoch_of(batches: Batches) -> list[list[int]]:

@@ -194,12 +194,31 @@ ACTS: list[tuple[str, str, tuple[str, ...], Callable[[Trained], Any]]] = [
     ("training.seed", "43", (), weights_of),
     ("training.threads", "2", (), event("machine", "threads")),
     ("data.targets", "[FeH]", (), event("data", "targets")),
-    ("data.split", "[0.5, 0.3, 0.2]", (), event("data", "train", "val", "test")),
-    ("data.split_seed", "43", (), split_of),
+    ("data.split.ratios", "[0.5, 0.3, 0.2]", (), event("data", "train", "val", "test")),
+    ("data.split.seed", "43", (), split_of),
+    ("data.split.method", "stratified", (), split_of),
+    ("data.split.group", "snr", ("data.split.method=group", "data.split.group=rv"), split_of),
+    ("data.split.bins", "2", ("data.split.method=stratified",), split_of),
+    ("data.split.folds", "5", (), split_of),
+    ("data.split.fold", "2", ("data.split.folds=5",), split_of),
     ("data.clip.continuum", "[300, 500]", (), scalers_of("continuum")),
     ("data.clip.normalized", "[0.9, 1.0]", (), weights_of),
     ("data.continuum_scaler", "robust", (), scalers_of("continuum")),
+    ("data.normalized_scaler", "standard", (), scalers_of("normalized")),
+    ("data.scaler_scope", "pixel", (), scalers_of("continuum")),
     ("data.label_scaler", "minmax", (), scalers_of("labels")),
+    ("data.memory_share", "1e-9", (), event("feed", "reader")),
+    ("data.resample.strategy", "balanced", (), weights_of),
+    ("data.resample.weights", "[1, 9, 1, 1]", ("data.resample.strategy=weights",), weights_of),
+    ("data.augment.probability", "0.5", ("data.augment.noise=0.1",), weights_of),
+    ("data.augment.noise", "0.1", (), weights_of),
+    ("data.augment.noise_to_snr", "5.0", (), weights_of),
+    ("data.augment.shift_pixels", "3.0", (), weights_of),
+    ("data.augment.shift_kms", "900.0", (), weights_of),
+    ("data.augment.scale", "0.2", (), weights_of),
+    ("data.augment.mask_windows", "2", (), weights_of),
+    ("data.augment.mask_width", "0.2", ("data.augment.mask_windows=1",), weights_of),
+    ("data.augment.tilt", "0.2", (), weights_of),
     ("data.max_rows", "30", (), event("data", "stars")),
 ]  # fmt: skip
 
@@ -211,22 +230,33 @@ def test_every_key_acts(
     assert look(train(*base)) != look(train(*base, f"{key}={value}"))
 
 
-REFUSED = [
-    ("data.path", "elsewhere", "data.path: elsewhere: no such folder"),
-    ("data.continuum", "other_c.csv", "no other_c.csv"),
-    ("data.normalized", "other_n.csv", "no other_n.csv"),
-    ("data.labels", "other_l.csv", "no other_l.csv"),
-    ("data.targets", "[FeHH]", "no label column FeHH; did you mean FeH?"),
-    ("training.device", "cuda:99", "training.device: cuda:99 is not there"),
+REFUSED: list[tuple[str, str, tuple[str, ...], str]] = [
+    # key, value, what else the conf says, what is said
+    ("data.path", "elsewhere", (), "data.path: elsewhere: no such folder"),
+    ("data.form", "folders", (), "no folder train/"),
+    ("data.continuum", "other_c.csv", (), "no other_c.csv"),
+    ("data.normalized", "other_n.csv", (), "no other_n.csv"),
+    ("data.features", "other_f.csv", ("data.form=features",), "no other_f.csv"),
+    ("data.labels", "other_l.csv", (), "no other_l.csv"),
+    ("data.targets", "[FeHH]", (), "no label column FeHH; did you mean FeH?"),
+    ("data.split.file", "other.csv", ("data.split.method=file",), "data.split.file: other.csv: no such file"),
+    ("data.stats", "other.yaml", (), "data.stats: other.yaml: no such file"),
+    ("data.resample.column", "age", ("data.resample.strategy=auto",), "no column age"),
+    ("training.device", "cuda:99", (), "training.device: cuda:99 is not there"),
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "said"), REFUSED, ids=[r[0] for r in REFUSED])
+@pytest.mark.parametrize(("key", "value", "more", "said"), REFUSED, ids=[r[0] for r in REFUSED])
 def test_bad_input_is_refused_and_leaves_no_run(
-    workspace: Workspace, tiny: Callable[..., Resolved], key: str, value: str, said: str
+    workspace: Workspace,
+    tiny: Callable[..., Resolved],
+    key: str,
+    value: str,
+    more: tuple[str, ...],
+    said: str,
 ) -> None:
     with pytest.raises(BadInput) as caught:
-        attempt.foreground(workspace, tiny(f"{key}={value}"), Stop())
+        attempt.foreground(workspace, tiny(*more, f"{key}={value}"), Stop())
     assert said in caught.value.lines[0]
     assert list(workspace.runs.iterdir()) == []
 
@@ -257,8 +287,19 @@ def test_data_nonfinite_acts(train: Train, workspace: Workspace) -> None:
     assert stars[0] == stars[1] + 1
 
 
+def test_one_branch_needs_a_network_that_takes_one_or_the_copy(
+    train: Train, workspace: Workspace, tiny: Callable[..., Resolved]
+) -> None:
+    with pytest.raises(BadInput, match="the network takes the continuum branch"):
+        attempt.foreground(workspace, tiny("data.branches=normalized"), Stop())
+    assert list(workspace.runs.iterdir()) == []
+    assert train("data.branches=normalized", "data.missing_branch=copy").code == 0
+
+
 def test_no_key_of_training_and_data_is_forgotten_here() -> None:
-    tested = {a[0] for a in ACTS} | {r[0] for r in REFUSED} | {"data.duplicates", "data.nonfinite"}
+    tested = {a[0] for a in ACTS} | {r[0] for r in REFUSED} | {
+        "data.duplicates", "data.nonfinite", "data.branches", "data.missing_branch",
+    }  # fmt: skip
     keys = {key for key in flatten(Conf().plain()) if key.startswith(("training.", "data."))}
     assert tested == keys
 
