@@ -195,7 +195,7 @@ def fill_in(shown: Terminal, key: str, text: str) -> None:
     label = key.rpartition(".")[2]
     row = next(row for row in shown.rows() if row.startswith(f"   {label} "))
     shown.press(*[BACKSPACE] * len(row.split()[1]), *text)
-    shown.until(lambda: any(row.split() == ["*", label, text] for row in shown.rows()))
+    shown.until(lambda: any(row.split()[:3] == ["*", label, text] for row in shown.rows()))
 
 
 def field_under_cursor(shown: Terminal) -> str:

@@ -12,20 +12,22 @@ from engine import words
 from tui import keys
 from tui.app import SpectuiApp
 from tui.screens.compare import CompareScreen
+from tui.screens.data import DataScreen
 from tui.screens.experiments import ExperimentsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.launch import LaunchScreen
 from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
+from tui.screens.spectrum import SpectrumScreen
 from tui.widgets.bars import KeyBar
 
 KEYMAP = Path(__file__).resolve().parents[2] / "docs" / "keymap.md"
 SCREENS = {
     "runs": RunsScreen, "run": RunScreen, "experiments": ExperimentsScreen, "compare": CompareScreen,
-    "launch": LaunchScreen,
+    "launch": LaunchScreen, "data": DataScreen, "spectrum": SpectrumScreen,
 }  # fmt: skip
 # A place may take over a key of the whole app where that is the meaning of it there.
-TAKEN_OVER = {("launch", "escape")}
+TAKEN_OVER = {("launch", "escape"), ("spectrum", "escape")}
 
 
 @pytest.mark.parametrize("place", [*SCREENS, "app"])
