@@ -13,13 +13,14 @@ PIP_INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint clean
+.PHONY: help run test lint bench clean
 
 help:
 	@echo "make run    install into $(VENV), make the demo data if there is none, open the app"
 	@echo "            (without a terminal: train conf/demo.yaml and print the test errors)"
 	@echo "make test   lint, types, imports and tests"
 	@echo "make lint   only the first three"
+	@echo "make bench  benchmarks against named baselines (a quarter of an hour, 6 GB of scratch space)"
 	@echo "make clean  remove $(VENV) and caches; never dataset/, runs/, mlruns/ or mlflow.db"
 
 # A recipe has make's own stdin and stdout, so these tests see whether there is a terminal.
@@ -36,6 +37,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Ratios of medians, measured A B A B in one run; a short sample of each runs in `make test`, untimed.
+bench: $(VENV)/.installed-dev
+	@for file in tests/benchmarks/bench_*.py; do \
+	  echo "== $$file"; PYTHONPATH=. $(BIN)/python $$file || failed="$$failed $$file"; \
+	done; [ -z "$$failed" ] || { echo "bars missed:$$failed" >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .cache

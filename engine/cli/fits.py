@@ -57,11 +57,24 @@ def import_(arguments: argparse.Namespace) -> int:
         return exit_codes.FAILED
     finally:
         show.close()
+    if arguments.cache:
+        _into_cache(arguments)
     if arguments.json:
         print_json(head | {"out": arguments.out})
     else:
         print("\n".join(summary(head, arguments.out)))
     return exit_codes.DONE
+
+
+def _into_cache(arguments: argparse.Namespace) -> None:
+    """Convert the new tables now, so that the first run and the viewer find them in the workspace's cache."""
+    from engine import workspace
+    from engine.cli.progress import on_stderr
+    from engine.conf.data import Data
+    from engine.spectra import facts
+
+    with on_stderr() as tell:
+        facts.read(workspace.find(arguments.root), Data(path=str(Path(arguments.out).resolve())), tell)
 
 
 def summary(head: dict[str, Any], out: str) -> list[str]:

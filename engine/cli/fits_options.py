@@ -24,6 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option("--max-masked", type=_share, default=0.5, metavar="SHARE", help=say("fits.option.max_masked"))
     option("--min-coverage", type=_share, default=0.0, metavar="SHARE", help=say("fits.option.min_coverage"))
     option("--jobs", type=_jobs, metavar="N", help=say("fits.option.jobs"))
+    option("--cache", action="store_true", help=say("fits.option.cache"))
     option("--force", action="store_true", help=say("fits.option.force"))
 
 

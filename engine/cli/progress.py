@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from engine.words import say
+from rich.cells import set_cell_size
+
+from engine.spectra.progress import rows_text
 
 _SECONDS = 0.2
 
@@ -18,16 +20,19 @@ def on_stderr() -> Iterator[Callable[[str, int, int | None], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    last = 0.0
+    last = since = 0.0
+    shown = ""
 
     def tell(what: str, done: int, total: int | None) -> None:
-        nonlocal last
+        nonlocal last, since, shown
         now = time.monotonic()
+        if what != shown:
+            shown, since = what, now
         if now - last < _SECONDS:
             return
         last = now
-        text = say("datasets.busy_of" if total else "datasets.busy", what=what, done=done, total=total)
-        print(f"\r\x1b[K{text[:78]}", end="", file=sys.stderr, flush=True)
+        text = rows_text(what, done, total, now - since)
+        print(f"\r\x1b[K{set_cell_size(text, 78).rstrip()}", end="", file=sys.stderr, flush=True)
 
     try:
         yield tell

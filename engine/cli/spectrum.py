@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.conf.data import Clip
     from engine.spectra.facts import Facts
 
-_MASKS = ("nonfinite", "clipped", "wild", "zero")
+_MASKS = ("nonfinite", "clipped", "wild", "zero", "masked")
 
 
 def spectrum(arguments: argparse.Namespace) -> int:
@@ -98,7 +98,7 @@ def _plain(facts: Facts, clip: Clip, star: int, pixels: slice, frame: Any) -> di
     }
     for branch in facts.branches:
         flux = facts.flux(branch, star)
-        marks = seen(flux, getattr(clip, branch))
+        marks = seen(flux, getattr(clip, branch), facts.masked(star))
         told[branch] = [float(f"{value:.7g}") for value in flux[pixels]]
         told.setdefault("pixels", {})[branch] = {
             mask: [round(float(w), 4) for w in wavelength[getattr(marks, mask)[pixels]]] for mask in _MASKS
@@ -142,7 +142,7 @@ def _tables(facts: Facts, clip: Clip, star: int, pixels: slice, frame: Any) -> N
     rows = []
     for branch in facts.branches:
         flux = facts.flux(branch, star)
-        marks = seen(flux, getattr(clip, branch))
+        marks = seen(flux, getattr(clip, branch), facts.masked(star))
         part = flux[pixels]
         finite = part[np.isfinite(part)]
         middle = (
@@ -150,9 +150,12 @@ def _tables(facts: Facts, clip: Clip, star: int, pixels: slice, frame: Any) -> N
             if len(finite)
             else ["-"] * 3
         )
-        counts = [str(int(getattr(marks, mask)[pixels].sum())) for mask in ("nonfinite", "zero", "clipped")]
+        counts = [
+            str(int(getattr(marks, mask)[pixels].sum()))
+            for mask in ("nonfinite", "zero", "clipped", "masked")
+        ]
         rows.append([say(f"spectrum.branch.{branch}"), str(len(part)), *middle, *counts])
-    names = ("branch", "pixels", "min", "median", "max", "bad", "zero", "clipped")
+    names = ("branch", "pixels", "min", "median", "max", "bad", "zero", "clipped", "masked")
     print(
         f"{wavelength[0]:.2f}-{wavelength[-1]:.2f} Å  "
         + say("spectrum.frame_words", frame=say(f"spectrum.frame.{frame}"))

@@ -42,6 +42,7 @@ def report_of(workspace: Workspace, conf: DataConf, facts: Facts, tell: Tell | N
         frame: guess (vacuum, air, unknown), lines, shift in Å; None where it cannot be told
         nonfinite, wild, zero (each per branch): pixels, stars, first places (obsid, wavelength, value)
         constant (per branch): columns, first (ranges in Å); flat (per branch): stars with one flux throughout
+        lacking: targets that the label table has no column for
         labels (per target): number, missing, min … max, outliers, impossible, histogram
         snr: column (name and quartiles) and estimate (quartiles), None where there is none
         policies: what `stars.load` will do under this conf: clipped (per branch), interpolated, dropped,
@@ -51,8 +52,9 @@ def report_of(workspace: Workspace, conf: DataConf, facts: Facts, tell: Tell | N
     """
     match = facts.match
     report: dict[str, Any] = dict(match.report)
-    values = np.stack([facts.columns[target] for target in facts.targets], axis=1)
-    labelled = np.isfinite(values).any(axis=1)
+    number = (len(facts), len(facts.targets))
+    values = np.array([facts.columns[target] for target in facts.targets]).reshape(number[::-1]).T
+    labelled = np.asarray(np.isfinite(values).any(axis=1))
     report["unlabelled"] = int((~labelled).sum())
     report["grid"] = grid(facts.wavelength)
     report["frame"] = _frame(facts)
@@ -61,6 +63,7 @@ def report_of(workspace: Workspace, conf: DataConf, facts: Facts, tell: Tell | N
         report[kind] = {name: getattr(found, kind).plain() for name, found in surveys.items()}
     report["constant"] = {n: constant_columns(s, facts.wavelength) for n, s in surveys.items()}
     report["flat"] = {name: int(found.flat.sum()) for name, found in surveys.items()}
+    report["lacking"] = list(facts.lacking)
     report["labels"] = {t: describe(t, facts.columns[t], facts.obsid) for t in facts.targets}
     report["snr"] = _snr(facts)
     report["policies"], kept = _policies(facts, conf, surveys, labelled)
@@ -164,6 +167,8 @@ def _split(
     parts = np.array(tables.parts)[facts.raw.labels.part[rows]] if tables.parts else None
     others = {name: v[kept] for name, v in facts.columns.items() if name not in facts.targets}
     labels = values[kept].astype(np.float32)
+    if facts.lacking:
+        return {}, []  # said already: nothing can be trained
     return planned(workspace, conf, facts.obsid[kept], labels, columns=others, parts=parts)
 
 

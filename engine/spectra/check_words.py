@@ -87,6 +87,8 @@ def _pixel_problems(report: dict[str, Any], conf: DataConf, tell: Any) -> None:
 
 
 def _label_problems(report: dict[str, Any], tell: Any) -> None:
+    if report["lacking"]:
+        tell("error", "label_absent", targets=", ".join(report["lacking"]))
     for target, told in report["labels"].items():
         if not told["number"]:
             tell("error", "label_empty", target=target)

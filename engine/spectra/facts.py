@@ -9,13 +9,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from engine.errors import BadInput
 from engine.spectra import DataConf
 from engine.spectra import join as joining
+from engine.spectra.import_masks import Runs, read_masks
 from engine.spectra.labels import MISSING_LABELS
+from engine.spectra.layout import labels_there
 from engine.spectra.mend import WILD
 from engine.spectra.tables import Spectra
 from engine.words import say
@@ -47,7 +50,8 @@ class Facts:
     """The stars that all tables share, ascending in obsid; row i of everything is one star.
 
     obsid [N]; wavelength [L] in Å; `columns` by name [N]: the targets first, then every other column of the
-    label table, float64 with NaN for a hole, or text where a column holds words.
+    label table, float64 with NaN for a hole, or text where a column holds words. `targets` are the conf's
+    that the label table has; `lacking` are its others: such a set can be looked at, not trained on.
     """
 
     raw: joining.Raw
@@ -55,6 +59,7 @@ class Facts:
     branches: tuple[str, ...]
     targets: tuple[str, ...]
     columns: dict[str, np.ndarray]
+    lacking: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.match.obsid)
@@ -75,6 +80,25 @@ class Facts:
         """Return the flux [L] of one star in one branch, as read."""
         return np.asarray(self.table(branch).flux[self.match.rows[branch][star]])
 
+    @cached_property
+    def import_masks(self) -> dict[str, Runs]:
+        """Return by obsid the runs of pixels that `data import` masked; empty where the set is no import.
+
+        Raises:
+            BadInput: an import.json that is not as it was written.
+        """
+        found: dict[str, Runs] = {}
+        for folder in {path.parent for path in self.raw.tables.files["labels"]}:
+            found |= read_masks(folder, len(self.wavelength))
+        return found
+
+    def masked(self, star: int) -> np.ndarray:
+        """Return which pixels [L] of a star's flux are no measurement but were filled by `data import`."""
+        mask = np.zeros(len(self.wavelength), bool)
+        for first, last in self.import_masks.get(str(self.obsid[star]), ()):
+            mask[first : last + 1] = True
+        return mask
+
     def number(self, name: str, star: int) -> float:
         """Return a number of a star, NaN where there is none."""
         values = self.columns.get(name)
@@ -86,8 +110,8 @@ class Seen:
     """One spectrum as it can be drawn: flux [L] with the pixels that need a mark.
 
     `flux` has NaN where the table has; pixels that training would clip, or that are wild, stand at the bound.
-    The masks [L] say which: `nonfinite`, `clipped`, `wild`, and `zero` for exactly 0, which is how a
-    reduction writes "no data".
+    The masks [L] say which: `nonfinite`, `clipped`, `wild`, `zero` for exactly 0, which is how a reduction
+    writes "no data", and `masked` for what `data import` took for no measurement and filled.
     """
 
     flux: np.ndarray
@@ -95,6 +119,7 @@ class Seen:
     clipped: np.ndarray
     wild: np.ndarray
     zero: np.ndarray
+    masked: np.ndarray
 
 
 def read(workspace: Workspace, conf: DataConf, tell: Tell | None = None) -> Facts:
@@ -103,16 +128,18 @@ def read(workspace: Workspace, conf: DataConf, tell: Tell | None = None) -> Fact
     Raises:
         BadInput: tables that cannot be read, or that have no obsid in common.
     """
-    raw = joining.read(workspace, conf, Teller(tell))
+    targets = labels_there(workspace, conf)
+    raw = joining.read(workspace, conf, Teller(tell), targets)
     match = joining.match(raw, "first")
     rows = match.rows["labels"]
     # float32 -1.44 is -1.4400000572: rounded, so that it is shown and compared as it was written
     values = np.round(raw.labels.values[rows].astype(np.float64), 6)
-    columns = {target: values[:, i] for i, target in enumerate(conf.targets)}
+    columns = {target: values[:, i] for i, target in enumerate(targets)}
     for name, others in raw.labels.columns.items():
         if name not in columns and name.lower() != "obsid":
             columns[name] = tidy(others[rows])
-    return Facts(raw, match, raw.tables.branches, tuple(conf.targets), columns)
+    lacking = tuple(target for target in conf.targets if target not in targets)
+    return Facts(raw, match, raw.tables.branches, targets, columns, lacking)
 
 
 def tidy(values: np.ndarray) -> np.ndarray:
@@ -124,7 +151,7 @@ def tidy(values: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def seen(flux: np.ndarray, bounds: Sequence[float] | None) -> Seen:
+def seen(flux: np.ndarray, bounds: Sequence[float] | None, masked: np.ndarray | None = None) -> Seen:
     """Return a spectrum ready to be drawn; `bounds` are those that training clips this branch to."""
     finite = np.isfinite(flux)
     size = np.abs(np.where(finite, flux, 0.0).astype(np.float64))
@@ -141,7 +168,8 @@ def seen(flux: np.ndarray, bounds: Sequence[float] | None) -> Seen:
         # nothing clips this branch; drawn in full, one wild pixel would flatten all the others
         tame = shown[finite & ~wild]
         shown = np.clip(shown, tame.min(), tame.max())
-    return Seen(shown, ~finite, clipped, wild, zero)
+    masked = np.zeros(len(flux), bool) if masked is None else masked
+    return Seen(shown, ~finite, clipped, wild, zero, masked)
 
 
 def runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -71,7 +71,8 @@ def _look(workspace: Workspace, name: str, folder: Path, confs: dict[Path, tuple
     states = [file.stat() for file in _tables(folder)]
     size, changed = sum(s.st_size for s in states), max((s.st_mtime for s in states), default=0.0)
     try:
-        points = len(layout.preflight(workspace, conf).wavelength)
+        there = layout.labels_there(workspace, conf)
+        points = len(layout.preflight(workspace, conf, there).wavelength)
     except BadInput as error:
         return DataSet(name, folder, conf, source, 0, size, changed, error.lines[0])
     return DataSet(name, folder, conf, source, points, size, changed)

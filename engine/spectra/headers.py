@@ -150,10 +150,8 @@ def find_targets(cells: Sequence[str], targets: Sequence[str], shown: str) -> li
     """Return the positions of the label columns, by exact name.
 
     Raises:
-        BadInput: no target asked for, one asked for twice, or one that is not there or is there twice.
+        BadInput: one asked for twice, or one that is not there or is there twice.
     """
-    if not targets:
-        raise BadInput(say("data.no_targets", file=shown, columns=some(cells)))
     by_lower = {cell.lower(): cell for cell in cells}
     positions = []
     for target in targets:

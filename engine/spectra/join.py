@@ -66,15 +66,23 @@ class Match:
     repeats: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
 
 
-def read(workspace: Workspace, conf: DataConf, progress: Progress | None = None) -> Raw:
+def read(
+    workspace: Workspace,
+    conf: DataConf,
+    progress: Progress | None = None,
+    targets: Sequence[str] | None = None,
+) -> Raw:
     """Return the tables, the spectra through the cache: parsed now if they never were.
+
+    `targets` are the labels wanted, those of the conf unless given.
 
     Raises:
         BadInput: what `preflight` and the readers refuse.
     """
     progress = progress or Silent()
-    tables = preflight(workspace, conf).tables
-    labels = read_labels(tables, conf.targets)
+    promised = preflight(workspace, conf, targets)
+    tables = promised.tables
+    labels = read_labels(tables, promised.targets)
     files = sources(tables)
     found = {name: open_spectra(workspace, files[name], progress) for name in tables.branches}
     first = found[tables.branches[0]]

@@ -132,13 +132,28 @@ def twin(path: Path) -> Path:
     return path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
 
 
-def preflight(workspace: Workspace, conf: DataConf) -> Promise:
+def labels_there(workspace: Workspace, conf: DataConf) -> tuple[str, ...]:
+    """Return those of the conf's targets that every label file has a column for; for looking, not training.
+
+    Raises:
+        BadInput: files that are missing or cannot be read.
+    """
+    tables = find_tables(resolve(workspace, conf.path), conf, workspace.root)
+    files = tables.files["labels"]
+    headers = [header_cells(path, tables.shown("labels", part)) for part, path in enumerate(files)]
+    return tuple(target for target in conf.targets if all(target in cells for cells in headers))
+
+
+def preflight(workspace: Workspace, conf: DataConf, targets: Sequence[str] | None = None) -> Promise:
     """Check folder, files and headers of a data set in milliseconds, and return what they promise.
+
+    `targets` are the labels wanted, those of the conf unless given.
 
     Raises:
         BadInput: anything that would stop `stars.load` at the door.
     """
     tables = find_tables(resolve(workspace, conf.path), conf, workspace.root)
+    wanted = tuple(conf.targets if targets is None else targets)
     first = None
     for name in tables.branches:
         for part, path in enumerate(tables.files[name]):
@@ -151,10 +166,10 @@ def preflight(workspace: Workspace, conf: DataConf) -> Promise:
         shown = tables.shown("labels", part)
         cells = header_cells(path, shown)
         find_obsid(cells, shown)
-        find_targets(cells, conf.targets, shown)
+        find_targets(cells, wanted, shown)
     assert first is not None
     branches = BRANCHES if conf.missing_branch == "copy" else tables.branches
-    return Promise(tables, first[0].wavelength, tuple(conf.targets), branches)
+    return Promise(tables, first[0].wavelength, wanted, branches)
 
 
 def needs(branches: Sequence[str], inputs: Sequence[str]) -> None:

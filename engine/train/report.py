@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from engine.spectra.progress import rows_text
 from engine.train.stop import Stop
 from engine.words import say
 
@@ -68,7 +69,7 @@ class Report:
         now = time.monotonic()
         if what != self._what:
             self._what, self._since, self._rows_said_at = what, now, now
-        text = _rows_text(what, done, total, now - self._since)
+        text = rows_text(what, done, total, now - self._since)
         if self.terminal:
             width = shutil.get_terminal_size().columns - 1
             self.stream.write(f"\r\x1b[K{set_cell_size(text, min(width, cell_len(text)))}")
@@ -130,15 +131,3 @@ class Polled:
     def line(self, text: str) -> None:
         """Say one line."""
         self.report.line(text)
-
-
-def _rows_text(what: str, done: int, total: int | None, seconds: float) -> str:
-    if not done or seconds <= 0:
-        return what
-    rate = done / seconds
-    if total is None:
-        return say("spectra.rows_line", what=what, done=done, rate=f"{rate:.0f}")
-    left = max(0, total - done) / rate
-    return say(
-        "spectra.rows_of_line", what=what, done=done, total=total, rate=f"{rate:.0f}", left=f"{left:.0f}"
-    )

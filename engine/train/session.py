@@ -113,6 +113,9 @@ def run_session(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
         torch=torch.__version__, parameters=parameters,
     )  # fmt: skip
+    augmentation = _augmentation(conf, stars, split, device, events, report)
+    if augmentation is None:
+        chosen = chosen.scaled(scalers.continuum, scalers.normalized)
     _note_feed(chosen, events, report)
     parts = {name: _rows(chosen, split.part(name), scalers) for name in ("train", "val", "test")}
     if not len(parts["train"]):
@@ -124,8 +127,7 @@ def run_session(
         report.line(resample.describe(resampler.facts))
     batches = Batches(
         parts["train"], settings.batch_size, settings.seed, resampler,
-        augmentation=_augmentation(conf, stars, split, device, events, report),
-        windows=chosen.windows(parts["train"], resampler),
+        augmentation=augmentation, windows=chosen.windows(parts["train"], resampler),
     )  # fmt: skip
     steps = settings.epochs * batches.per_epoch
     optimizer = build_optimizer(network, settings)

@@ -82,32 +82,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=None, help="where 1.1 GB of tables may be written")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--rows", type=int, default=4000, help="of the small table; the large one has 4 times as many"
+    )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        small, large = (write_set(Path(folder) / str(rows), rows) for rows in (4000, 16_000))
+        small, large = (write_set(Path(folder) / str(rows), rows) for rows in (chosen.rows, 4 * chosen.rows))
         ours, plain = [], []
         for _ in range(chosen.rounds):
             ours.append(measure("convert", small))
             plain.append(measure("pandas", small))
         wide = measure("convert", large)
-        whole = {rows: measure("load", path)["extra"] for rows, path in ((4000, small), (16_000, large))}
+        whole = {
+            rows: measure("load", path)["extra"]
+            for rows, path in ((chosen.rows, small), (4 * chosen.rows, large))
+        }
 
     def middle(runs: list[dict[str, float]], key: str) -> float:
         return statistics.median(run[key] for run in runs)
 
     ratio = middle(ours, "cpu") / middle(plain, "cpu")
     extra = max(run["extra"] for run in ours)
-    print(f"4,000 x {POINTS + 1}, medians of {chosen.rounds} (A B A B ...):")
+    print(f"{chosen.rows:,} x {POINTS + 1}, medians of {chosen.rounds} (A B A B ...):")
     for name, runs in (("conversion", ours), ("pandas.read_csv", plain)):
         print(f"  {name:16} cpu {middle(runs, 'cpu'):.2f} s, wall {middle(runs, 'wall'):.2f} s, "
               f"extra {middle(runs, 'extra'):.0f} MB")  # fmt: skip
-    print(f"16,000 rows: conversion cpu {wide['cpu']:.2f} s, wall {wide['wall']:.2f} s, "
+    print(f"{4 * chosen.rows:,} rows: conversion cpu {wide['cpu']:.2f} s, wall {wide['wall']:.2f} s, "
           f"extra {wide['extra']:.0f} MB")  # fmt: skip
     print("with join and mending: extra " + ", ".join(f"{e:.0f} MB at {n:,} rows" for n, e in whole.items()))
     bars = {
         f"cpu ratio {ratio:.2f} <= 1.25": ratio <= 1.25,
-        f"extra memory {extra:.0f} MB at 4,000 rows <= 300": extra <= 300,
-        f"extra memory {wide['extra']:.0f} MB at 16,000 rows <= 300": wide["extra"] <= 300,
+        f"extra memory {extra:.0f} MB at {chosen.rows:,} rows <= 300": extra <= 300,
+        f"extra memory {wide['extra']:.0f} MB at {4 * chosen.rows:,} rows <= 300": wide["extra"] <= 300,
         f"extra memory {max(whole.values()):.0f} MB with join and mending <= 300": max(whole.values()) <= 300,
     }
     for bar, met in bars.items():

@@ -16,7 +16,7 @@ from tui.charts import axes
 from tui.charts.series import Series
 
 Marker = Literal["braille", "hd", "ascii"]
-Kind = Literal["nonfinite", "best", "checkpoint", "lr", "clipped", "zero", "line", "faint"]
+Kind = Literal["nonfinite", "best", "checkpoint", "lr", "clipped", "zero", "masked", "line", "faint"]
 
 # ANSI indices, so that the palette of the user's terminal rules. No red (1, 9): red is non-finite.
 COLOURS = (2, 3, 4, 5, 6, 10, 11, 12, 13, 14)

@@ -22,6 +22,7 @@ _SIGNS = {
     "checkpoint": ("^", ansi(6)),
     "lr": ("~", ansi(5)),
     "best": ("*", ansi(10, bold=True)),
+    "masked": ("x", ansi(5)),
     "zero": ("o", ansi(6)),
     "clipped": ("!", ansi(11, bold=True)),
 }

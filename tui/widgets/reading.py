@@ -47,7 +47,9 @@ class Reading:
         self.running = True
         try:
             conf = self.dataset.conf
-            self.facts = facts.read(workspace, conf, self._tell)
+            found = facts.read(workspace, conf, self._tell)
+            _ = found.import_masks  # read here, not when the first star is drawn
+            self.facts = found
             self.stars = {target: self.facts.columns[target] for target in self.facts.targets}
             if self.report is None:
                 self.report = check.report_of(workspace, conf, self.facts, self._check)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _LETTERS = "AB"
 _COLOURS = (6, 3)  # cyan for the star itself, yellow for the one laid over it
-_KINDS: tuple[tuple[str, Kind], ...] = (("nonfinite", "nonfinite"), ("clipped", "clipped"), ("zero", "zero"))
 
 
 def curves(
@@ -33,14 +32,14 @@ def curves(
     wavelength = facts.wavelength[pixels]
     lines, first = [], None
     for place, star in enumerate(stars):
-        shown = seen(facts.flux(branch, star), getattr(clip, branch))
+        shown = seen(facts.flux(branch, star), getattr(clip, branch), facts.masked(star))
         first = first or shown
         obsid = str(facts.obsid[star])
         series = Series.of(obsid, wavelength.tolist(), shown.flux[pixels].tolist())
         lines.append(Line(obsid, series, colour=_COLOURS[place], letter=_LETTERS[place], legend=obsid))
     if first is None:
         return [], [], {}
-    counts = {name: int(mask[pixels].sum()) for name, mask in _masks(first)}
+    counts: dict[str, int] = {name: int(mask[pixels].sum()) for name, mask in _masks(first)}
     return lines[::-1], bad_marks(wavelength, first, pixels), counts
 
 
@@ -49,9 +48,9 @@ def bad_marks(wavelength: np.ndarray, shown: Seen, pixels: slice = slice(None)) 
     from engine.spectra.facts import runs
 
     marks = []
-    for (name, mask), (_, kind) in zip(_masks(shown), _KINDS, strict=True):
+    for kind, mask in _masks(shown):
         for first, last in runs(mask[pixels]):
-            words = "wild" if name == "clipped" and not shown.clipped[pixels][first] else name
+            words = "wild" if kind == "clipped" and not shown.clipped[pixels][first] else kind
             label = say(f"spectrum.mark.{words}", pixels=last - first + 1)
             if kind == "nonfinite":
                 label = f"✗ {label}"
@@ -72,5 +71,8 @@ def line_marks(low: float, high: float, frame: Frame, rv: float = 0.0) -> list[M
     return marks
 
 
-def _masks(shown: Seen) -> list[tuple[str, np.ndarray]]:
-    return [("nonfinite", shown.nonfinite), ("clipped", shown.clipped | shown.wild), ("zero", shown.zero)]
+def _masks(shown: Seen) -> list[tuple[Kind, np.ndarray]]:
+    return [
+        ("masked", shown.masked), ("nonfinite", shown.nonfinite),
+        ("clipped", shown.clipped | shown.wild), ("zero", shown.zero),
+    ]  # fmt: skip

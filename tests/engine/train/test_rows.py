@@ -68,6 +68,31 @@ def test_a_map_of_the_cache_is_used_where_it_lies(tmp_path: Path) -> None:
     assert rows.obsids[1] == "1003" and len(rows) == 100
 
 
+def test_a_set_with_room_is_scaled_once_and_the_map_stays_as_it_was(tmp_path: Path) -> None:
+    stars = some_stars(tmp_path)
+    before = np.array(stars.continuum)
+    scalers = {
+        "continuum": fit("standard", stars.continuum, pooled=True),
+        "normalized": fit("robust", stars.normalized),
+    }
+    chosen = feed.choose(stars, 0.5, CPU)
+    once = chosen.scaled(*scalers.values())
+    assert once.prescaled and once.facts()["prescaled"]
+    labels = fit("standard", stars.labels)
+    for index in (np.arange(0, STARS, 3), np.arange(7)):
+        a, b = (
+            each.part(index, **scalers, labels=labels).take(torch.arange(len(index)))
+            for each in (chosen, once)
+        )
+        for name in ("continuum_BL", "normalized_BL", "labels_BT"):
+            assert torch.equal(getattr(a, name).nan_to_num(-9), getattr(b, name).nan_to_num(-9))
+    assert np.array_equal(stars.continuum, before)
+    tight = feed.choose(stars, 0.5, CPU, limit=(3 * chosen.size, "cgroup"))
+    assert tight.reader == "resident" and tight.scaled(*scalers.values()) is tight
+    far = feed.choose(stars, 0.5, CPU, limit=(20_000, "cgroup"))
+    assert far.scaled(*scalers.values()) is far
+
+
 def test_arrays_in_memory_are_shared_unless_they_lie_across() -> None:
     flux = np.ones((6, 4), np.float32)
     assert as_tensor(flux).data_ptr() == flux.ctypes.data
@@ -99,7 +124,7 @@ def test_the_decision_keeps_its_reasons(tmp_path: Path) -> None:
     far = feed.choose(some_stars(tmp_path), 0.25, CPU, limit=(80_000, "ulimit"))
     assert json.loads(json.dumps(far.facts())) == {
         "reader": "blocks", "bytes": 2 * STARS * POINTS * 4, "limit": 80_000, "limited_by": "ulimit",
-        "share": 0.25, "device_free": None,
+        "share": 0.25, "device_free": None, "prescaled": False,
     }  # fmt: skip
     assert "ulimit -v" in (far.line() or "") and "blocks" in (far.line() or "")
     assert feed.choose(some_stars(tmp_path), 0.4, CPU, limit=(80_000, "ulimit")).reader == "resident"

@@ -20,11 +20,11 @@ from engine.spectra.fits import continuum, grid
 from engine.words import catalogue
 
 
-def typed(*words: Any, json: bool = False) -> int:
+def typed(*words: Any, json: bool = False, root: Path | None = None) -> int:
     parser = argparse.ArgumentParser()
     add_options(parser)
     arguments = parser.parse_args([str(word) for word in words])
-    arguments.json = json
+    arguments.json, arguments.root = json, root
     return import_(arguments)
 
 
@@ -42,6 +42,18 @@ def test_facts_to_stdout(make: Any, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert typed(make.folder, "--out", out, "--grid", "4000:7000:10", "--force", json=True) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["counts"]["spectra"] == 2 and facts["out"] == str(out) and "files" not in facts
+
+
+def test_the_cache_is_filled_at_once(make: Any, tmp_path: Path) -> None:
+    for name in ("conf", "runs", "dataset"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    make("a.fits", seed=1)
+    common = (make.folder, "--grid", "4000:7000:10", "--out")
+    kept = tmp_path / "work" / ".cache" / "spectra" / "tables"
+    assert typed(*common, tmp_path / "one", root=tmp_path / "work") == 0
+    assert not kept.exists()
+    assert typed(*common, tmp_path / "two", "--cache", root=tmp_path / "work") == 0
+    assert len(list(kept.glob("*/flux.npy"))) == 2
 
 
 def test_every_option_acts(make: Any, tmp_path: Path) -> None:

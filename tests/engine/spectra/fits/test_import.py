@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 
 import engine
+from engine.conf.data import Data
 from engine.errors import BadInput
-from engine.spectra import stars
+from engine.spectra import facts, stars
+from engine.spectra.check import format_report, report_of
+from engine.spectra.facts_sets import data_sets
 from engine.spectra.fits import parts, write
 from engine.spectra.fits.choices import choose
 from engine.spectra.fits.run import import_set
@@ -160,6 +163,49 @@ def test_no_labels(make: Any, tmp_path: Path) -> None:
     head = bring(tmp_path / "set", make.folder)
     assert head["labels"] is None
     assert list(table(tmp_path / "set" / "removed_with_rv.csv")[0])[:3] == ["obsid", "rv", "snr"]
+
+
+def test_a_set_without_labels_can_be_looked_at_with_what_was_masked(make: Any, tmp_path: Path) -> None:
+    def hole(arrays: dict[str, np.ndarray]) -> None:
+        arrays["IVAR"][700:760] = 0
+
+    make("a.fits", seed=1, spoil=hole)
+    make("b.fits", "medium", seed=2)
+    out = tmp_path / "dataset" / "set"
+    bring(out, make.folder)
+    here, conf = Workspace(tmp_path), Data(path="set")
+    read = facts.read(here, conf)
+    assert read.targets == () and read.lacking == ("Teff", "logg", "FeH", "CFe")
+    first, second = (facts.find(read, obsid) for obsid in ("1001", "1002"))
+    rows = {row["obsid"]: row for row in json.loads((out / "import.json").read_text())["files"]}
+    for star, obsid in ((first, "1001"), (second, "1002")):
+        told = rows[obsid]["masked_pixels"] + rows[obsid]["uncovered_pixels"]
+        assert read.masked(star).sum() == told > 0
+    assert 0 < read.masked(first).sum() < 20, "a hole of sixty narrow pixels"
+    shown = facts.seen(read.flux("normalized", second), (-1, 3), read.masked(second))
+    assert (shown.flux[shown.masked] == 1).all() and not shown.masked.all()
+    report = report_of(here, conf, read)
+    assert [p["id"] for p in report["problems"] if p["severity"] == "error"] == ["label_absent", "no_star"]
+    assert report["split"] == {} and "set can be looked at" in "\n".join(format_report(report))
+    (found,) = data_sets(here)
+    assert not found.problem and found.points == 301
+    with pytest.raises(BadInput, match="no label column Teff"):
+        stars.load(here, conf)
+
+
+@pytest.mark.parametrize(
+    "spoiled", ['{"choices": 3}', "{", '{"choices": {"grid": {"points": 301}},\n "files": [\n  {"a']
+)
+def test_an_import_json_that_is_damaged_is_said(make: Any, tmp_path: Path, spoiled: str) -> None:
+    make("a.fits", seed=1)
+    out = tmp_path / "dataset" / "set"
+    bring(out, make.folder)
+    (out / "import.json").write_text(spoiled)
+    read = facts.read(Workspace(tmp_path), Data(path="set"))
+    with pytest.raises(BadInput, match="import the set again"):
+        read.masked(0)
+    (out / "import.json").unlink()
+    assert not facts.read(Workspace(tmp_path), Data(path="set")).masked(0).any()
 
 
 def test_rv_column_first_the_header_where_it_is_silent(make: Any, tmp_path: Path) -> None:

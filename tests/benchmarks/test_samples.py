@@ -1,0 +1,41 @@
+"""A short sample of each benchmark: it runs to its end and tells its ratios, which are not judged here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SAMPLES = {
+    "bench_batches.py": (
+        ("--stars", "256", "--points", "300", "--rounds", "2"),
+        "Batches / bare index_select =",
+    ),
+    "bench_beyond_memory.py": (
+        ("--rows", "20000", "--limit-mb", "1200", "--steps", "20", "--turns", "1", "--batches", "8"),
+        "blocks / random rows =",
+    ),
+    "bench_conversion.py": (("--rows", "60", "--rounds", "1"), "cpu ratio"),
+    "bench_second_start.py": (("--rows", "60", "--rounds", "1"), "s more <= 0.2 s"),
+}
+
+
+def test_every_benchmark_has_a_sample() -> None:
+    assert set(SAMPLES) == {path.name for path in HERE.glob("bench_*.py")}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_short_sample_runs_and_tells(name: str, tmp_path: Path) -> None:
+    words, told = SAMPLES[name]
+    done = subprocess.run(
+        [sys.executable, str(HERE / name), *words],
+        env=os.environ | {"PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(tmp_path)}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    assert told in done.stdout
+    assert list(tmp_path.iterdir()) == [], "nothing is left in the scratch folder"
