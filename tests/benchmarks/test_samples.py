@@ -33,9 +33,10 @@ def test_a_short_sample_runs_and_tells(name: str, tmp_path: Path) -> None:
     words, told = SAMPLES[name]
     done = subprocess.run(
         [sys.executable, str(HERE / name), *words],
-        env=os.environ | {"PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(tmp_path)}, capture_output=True, text=True,
-        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     assert told in done.stdout
-    assert list(tmp_path.iterdir()) == [], "nothing is left in the scratch folder"
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")]
+    assert left == [], "nothing is left in the scratch folder"
