@@ -79,7 +79,7 @@ def detached(workspace: Workspace, run_id: str, stop: Stop) -> int:
 
 def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[Any, Any]:
     """Check the tables by their headers, read them, split them."""
-    from engine.spectra import layout, resample, split, stars, stats
+    from engine.spectra import changes, layout, resample, split, stars, stats
 
     promised = layout.preflight(workspace, conf.data)
     layout.needs(promised.branches, catalog.find(workspace, conf.model.name).inputs)
@@ -105,7 +105,7 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
             test=len(parts.test),
         )
     )
-    for text in split.describe(parts):
+    for text in (*changes.sentences(read.report, conf.data), *split.describe(parts)):
         report.line(text)
     # a column that is not there stops before a run is made
     resample.plan(conf.data.resample, read, parts.train)

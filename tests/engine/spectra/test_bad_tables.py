@@ -124,9 +124,7 @@ def test_missing_label_column_names_near_misses(small: Any) -> None:
     assert "no label column Teff; did you mean teff?" in line and "obsid, teff, logg" in line
 
 
-def test_targets_empty_or_twice(small: Any) -> None:
-    small.conf.targets = []
-    assert "data.targets is empty" in refused_by_preflight(small)
+def test_targets_twice(small: Any) -> None:
     small.conf.targets = ["Teff", "Teff"]
     assert "names Teff twice" in refused_by_preflight(small)
 

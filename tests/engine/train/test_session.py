@@ -287,6 +287,32 @@ def test_data_nonfinite_acts(train: Train, workspace: Workspace) -> None:
     assert stars[0] == stars[1] + 1
 
 
+def test_what_the_policies_change_is_said_and_kept(train: Train, workspace: Workspace) -> None:
+    def wound(lines: list[str]) -> None:
+        for number, word in ((1, "nan"), (2, "4e11"), (3, "-7")):
+            cells = lines[number].split(",")
+            lines[number] = ",".join([*cells[:5], word, *cells[6:]])
+        del lines[-1]
+        lines.append(lines[4])
+
+    spoil(workspace, wound)
+    ran = train("data.duplicates=first")
+    said = ran.run.log.read_text()
+    told = (
+        "1 of 60 stars are not in every table",
+        "1 doubled obsids: the first row",
+        "2 pixels of the normalised",
+        "1 NaN or infinite pixels in 1 stars are interpolated",
+        "clipped to [-1, 3]",
+        "the loss leaves out: Teff ",
+    )
+    for words in told:
+        assert words in said
+    report = ran.events("data")[0]["report"]
+    assert (report["clipped"]["normalized"], report["nonfinite"]["normalized"]) == (2, 1)
+    assert sum(report["duplicates"].values()) == 1
+
+
 def test_one_branch_needs_a_network_that_takes_one_or_the_copy(
     train: Train, workspace: Workspace, tiny: Callable[..., Resolved]
 ) -> None:
