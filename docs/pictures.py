@@ -52,6 +52,12 @@ async def take_pictures(here: Workspace) -> None:
         await pilot.press("n")
         await pilot.pause(1.0)
         _save(app, "launch.svg")
+        await pilot.press("escape", "4")
+        await pilot.pause(3.0)
+        _save(app, "data.svg")
+        await pilot.press("enter")
+        await pilot.pause(2.0)
+        _save(app, "spectrum.svg")
     launch.ask_to_stop(good)
 
 
