@@ -62,6 +62,8 @@ def resolve(
     plain = Marked(_copy(base.data), dict(base.marks))
     if model_conf is not None:
         _merge_model_conf(workspace, plain, Path(model_conf))
+    elif flags and "model" in flags:
+        _drop_other_network(plain, flags["model"])
     for flag, text in (flags or {}).items():
         value = text if flag in TEXT_FLAGS else parse_value(text)
         _set(plain, KNOWN_FLAGS[flag], value, Mark(f"--{flag}"))
@@ -82,13 +84,19 @@ def resolve(
 
 
 def locate(workspace: Workspace, path: str | Path) -> Path:
-    """Return the conf file meant by `path`: from here, from the root, or a name under conf/.
+    """Return the conf file meant by `path`: from the root, from here, or a name under conf/.
+
+    The root comes first: `--root OTHER train conf/demo.yaml` means OTHER's, whatever is in this folder.
+    `./x.yaml` and `../x.yaml` are from here.
 
     Raises:
         BadInput: none of these exists; names the near misses.
     """
     given = Path(path).expanduser()
-    tries = [given, workspace.root / given, workspace.conf / given, workspace.conf / f"{given}.yaml"]
+    places = [workspace.root / given, given]
+    if str(path).startswith("."):
+        places.reverse()
+    tries = [*places, workspace.conf / given, workspace.conf / f"{given}.yaml"]
     for candidate in tries:
         if candidate.is_file():
             return candidate.resolve()
@@ -237,6 +245,14 @@ def _merge_model_conf(workspace: Workspace, marked: Marked, path: Path) -> None:
     for location, mark in given.marks.items():
         if location[: len(inside)] == inside:
             marked.marks[("model", *location[len(inside) :])] = mark
+
+
+def _drop_other_network(marked: Marked, name: str) -> None:
+    """Take out the fields of a conf's network when another is asked for: they are not the other's."""
+    model = marked.data.get("model")
+    if isinstance(model, dict) and model.get("name", name) != name:
+        _forget(marked, ("model",))
+        marked.data["model"] = {}
 
 
 def _set(marked: Marked, key: str, value: Any, mark: Mark) -> None:

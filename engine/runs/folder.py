@@ -5,6 +5,7 @@ Owns names and creation. What happens in the folder later belongs to the event l
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -27,6 +28,8 @@ from engine.runs.process import Identity, identify
 from engine.workspace import Workspace
 
 _LONGEST_NAME = 200
+_MAKING = ".new-"
+_STRAY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ class RunFolder:
         return data if isinstance(data, dict) else {}
 
 
+def _sweep(workspace: Workspace) -> None:
+    """Take away what a process left that was killed while it made a run folder: that takes milliseconds."""
+    for stray in workspace.runs.glob(f"{_MAKING}*"):
+        with contextlib.suppress(OSError):  # somebody else swept it, or it is not ours to remove
+            if time.time() - stray.stat().st_mtime > _STRAY_SECONDS:
+                shutil.rmtree(stray)
+
+
 def create(
     workspace: Workspace, resolved: Resolved, *, parent: str | None = None, command: list[str] | None = None
 ) -> RunFolder:
@@ -118,7 +129,8 @@ def create(
         run_id = f"{_safe(resolved.conf.name)}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         if not (workspace.runs / run_id).exists():
             break
-    making = workspace.runs / f".new-{run_id}"
+    _sweep(workspace)
+    making = workspace.runs / f"{_MAKING}{run_id}"
     making.mkdir()
     try:
         folder = RunFolder(making)

@@ -183,7 +183,9 @@ def _train(
     stop.check()
     try:
         outcome = run_session(workspace, conf, run, stars, split, events, report, stop).value
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         batch = conf.training.batch_size
         half = max(2, batch // 2)
         text = say("train.memory", device=conf.training.device, batch=batch, half=half)
@@ -191,6 +193,13 @@ def _train(
     record = Record(run.path, keep_curves=False)
     record.refresh()
     return outcome, EXIT[outcome], "\n".join(_last_words(record, conf, stop, outcome))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out: torch raises a bare RuntimeError for that of a CPU."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _last_words(record: Record, conf: Any, stop: Stop, outcome: str) -> list[str]:

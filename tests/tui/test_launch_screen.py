@@ -246,6 +246,22 @@ async def test_esc_leaves_without_starting(opened: Any, started: list[int], data
         assert runs(glass) == [] and started == []
 
 
+async def test_esc_asks_before_it_drops_what_was_typed(
+    opened: Any, started: list[int], data: None
+) -> None:
+    async with opened() as glass:
+        await open_form(glass)
+        field(glass, "training.epochs").set_text("77")
+        await glass.press("escape")
+        await glass.sees("Leave without starting? 1 changed fields are dropped.")
+        await glass.press("escape")
+        assert glass.app.screen.where == "launch" and field(glass, "training.epochs").text == "77"
+        await glass.press("escape")
+        await glass.press("y")
+        assert glass.app.screen.where == "runs"
+        assert runs(glass) == [] and started == []
+
+
 async def test_ctrl_s_starts_one_real_engine_in_a_session_of_its_own(
     opened: Any, started: list[int], data: None
 ) -> None:

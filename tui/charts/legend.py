@@ -39,6 +39,8 @@ def entry(line: Line) -> str:
     last, low = line.series.last(), line.series.minimum()
     if last is None or low is None:
         return say("charts.entry_empty", letter=line.letter, name=line.name)
+    if not line.lowest:
+        return say("charts.entry_last", letter=line.letter, name=line.name, last=label(last[1]))
     return say("charts.entry", letter=line.letter, name=line.name, last=label(last[1]), low=label(low))
 
 

@@ -39,6 +39,8 @@ class Line:
     dim: bool = False
     weight: float = 0.0
     legend: str = ""
+    lowest: bool = True
+    """the legend tells the lowest value too; no use for a learning rate"""
 
 
 @dataclass(frozen=True)

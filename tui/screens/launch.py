@@ -22,6 +22,7 @@ from engine.spectra import layout
 from engine.words import say
 from tui import keys
 from tui.screens.base import Place
+from tui.screens.confirm import Confirm
 from tui.widgets.form import FieldRow
 from tui.widgets.plain import harmless, plain
 
@@ -129,7 +130,17 @@ class LaunchScreen(Place):
         return plain
 
     def action_cancel(self) -> None:
-        self.app.pop_screen()
+        """Leave; ask first when something was typed."""
+        changed = sum(row.text != row.field.text for row in self.query(FieldRow))
+        if not changed:
+            self.app.pop_screen()
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.app.pop_screen()
+
+        self.app.push_screen(Confirm(say("confirm.drop_changes", count=changed)), answered)
 
     def action_reset(self) -> None:
         for row in self.query(FieldRow):

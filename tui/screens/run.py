@@ -110,7 +110,9 @@ class RunScreen(Place):
         chart.title = self.quantity or say("run.chart.rate")
         name = self.quantity or say("run.line.rate")
         nonfinite = [m for m in marks if m.kind == "nonfinite"]
-        chart.show([Line(name, rate, colour=3)] if rate is not None else [], nonfinite, live=live)
+        lowest = self.quantity is not None
+        drawn = [] if rate is None else [Line(name, rate, colour=3, lowest=lowest)]
+        chart.show(drawn, nonfinite, live=live)
         self.query_one(AdviceBox).tell(self.findings)
         self.query_one(AdvicePane).tell(self.findings)
         self.set_class(bool(self.findings), "-advised")

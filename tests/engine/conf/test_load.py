@@ -179,6 +179,26 @@ def test_a_conf_that_is_not_there_names_near_misses(
     assert locate(workspace, "demo") == locate(workspace, "conf/demo.yaml") == workspace.conf / "demo.yaml"
 
 
+def test_the_root_comes_first_and_a_dot_means_here(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    (here / "conf").mkdir(parents=True)
+    for name in ("conf/demo.yaml", "conf/only.yaml"):
+        (here / name).write_text("name: of here\n")
+    monkeypatch.chdir(here)
+    assert resolve(workspace, "conf/demo.yaml").conf.name == "demo"
+    for path in ("./conf/demo.yaml", "conf/only.yaml", here / "conf" / "demo.yaml"):
+        assert resolve(workspace, path).conf.name == "of here"
+
+
+def test_another_network_leaves_the_fields_of_the_first(workspace: Workspace, write: Write) -> None:
+    write("model: {name: MLP, hidden: [8]}\n")
+    assert resolve(workspace, "x", flags={"model": "StarNet"}).conf.plain()["model"] == {"name": "StarNet"}
+    kept = resolve(workspace, "x", flags={"model": "MLP"}).conf.plain()["model"]
+    assert kept == {"name": "MLP", "hidden": [8]}
+
+
 # -- composition --------------------------------------------------------------------------------------------
 
 

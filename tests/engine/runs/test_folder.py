@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 from collections.abc import Callable
 
@@ -117,3 +118,14 @@ def test_json_that_is_not_there_or_not_json_is_empty(new_run: Callable[..., RunF
     assert run.read_json(run.process) == {}
     run.process.write_text("[1]")
     assert run.read_json(run.process) == {}
+
+
+def test_what_a_killed_process_left_is_swept_but_not_what_is_being_made(
+    workspace: Workspace, new_run: Callable[..., RunFolder]
+) -> None:
+    old, young = (workspace.runs / f".new-{name}" for name in ("old", "young"))
+    for stray in (old, young):
+        (stray / "checkpoints").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    new_run()
+    assert young.exists() and not old.exists()

@@ -180,9 +180,23 @@ def test_a_run_that_diverges_says_where_and_keeps_its_best(train: Train, bomb: t
     assert ran.events("test") == []
 
 
-def test_out_of_memory_is_said_with_a_smaller_batch(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_a_cpu() -> RuntimeError:
+    """What torch itself raises when a CPU has not that much: a petabyte here."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), of_a_cpu()],
+    ids=lambda error: type(error).__name__,
+)
+def test_out_of_memory_is_said_with_a_smaller_batch(
+    train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(session, "run_session", full)
     ran = train()
