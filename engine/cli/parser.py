@@ -77,6 +77,9 @@ def build(program: str) -> Parser:
 
     confs = add("confs", "things:confs", json=True)
     confs.set_defaults()
+    schedule = add("schedule", "schedule:schedule", json=True)
+    schedule.add_argument("conf", metavar="CONF", help=say("cli.conf"))
+    schedule.add_argument("--set", dest="sets", action="append", metavar="K=V", help=say("cli.set"))
     models = add("models", "things:models", json=True)
     models_verbs = models.add_subparsers(dest="sub", metavar=say("cli.sub"), parser_class=Parser)
     show_model = _adder(models_verbs, "models.")("show", "things:show_model", json=True)

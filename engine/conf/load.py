@@ -24,6 +24,10 @@ from engine.workspace import Workspace
 
 _SECTIONS = ("model", "data", "training", "tracking")
 _MAX_BASES = 20
+_WHOLE: dict[str, Location] = {
+    "weights_of_others": ("training", "label_weights"), "weights_zero": ("training", "label_weights"),
+}  # fmt: skip
+"""Where the rules that compare sections point."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def check(workspace: Workspace, marked: Marked) -> Conf:
     try:
         conf = Conf.model_validate(marked.data)
     except ValidationError as error:
-        problems += [(item["loc"], _explain(item)) for item in error.errors(include_url=False)]
+        problems += [(_place(item), _explain(item)) for item in error.errors(include_url=False)]
     model = marked.data.get("model")
     if conf is not None or (isinstance(model, dict) and isinstance(model.get("name", ""), str)):
         fields = dict(model) if isinstance(model, dict) else {}
@@ -289,6 +293,11 @@ def _copy(value: Any) -> Any:
 
 def _overridden(sets: Sequence[str], flags: Mapping[str, str] | None) -> list[str]:
     return [KNOWN_FLAGS[flag] for flag in flags or {}] + [word.partition("=")[0].strip() for word in sets]
+
+
+def _place(item: Any) -> Location:
+    location: Location = item["loc"]
+    return location or _WHOLE.get(str((item.get("ctx") or {}).get("error")), ())
 
 
 def _explain(item: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from engine.conf.data import Data
 from engine.conf.section import Section
@@ -35,22 +35,41 @@ class Training(Section):
     """Passes over the training rows."""
     batch_size: Annotated[int, Field(ge=2)] = 32
     """Stars in a step."""
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     """Update rule."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Weight decay (decoupled in adamw, L2 in adam)."""
-    schedule: Literal["constant", "cosine", "warmup_cosine"] = "warmup_cosine"
-    """How the learning rate moves, step by step, over the whole run."""
+    """Weight decay (decoupled in adamw, L2 in the others)."""
+    momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.9
+    """Momentum of sgd and rmsprop."""
+    schedule: Literal[
+        "constant", "cosine", "warmup_cosine", "cosine_restarts", "step", "exponential", "one_cycle", "type1",
+        "type2", "type3",
+    ] = "warmup_cosine"  # fmt: skip
+    """How the learning rate moves, step by step, over the whole run; see it with: spectui schedule CONF."""
+    schedule_epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """Epochs of a period of cosine_restarts, and between the drops of step."""
+    schedule_gamma: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.5
+    """What step multiplies the learning rate by at each drop, and exponential over each epoch."""
+    min_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """The learning rate never falls below this."""
     warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Epochs over which warmup_cosine climbs to the peak."""
-    loss: Literal["mse", "l1", "huber"] = "mse"
+    loss: Literal["mse", "mae", "smooth_l1", "huber", "log_cosh", "focal", "focal_easy"] = "mse"
     """Loss on scaled labels; missing labels do not count."""
     huber_delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Where the Huber loss turns from square to line, in scaled units."""
+    """Where huber and smooth_l1 turn from square to line, in scaled units."""
+    focal_gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5
+    """How much focal raises large errors, and focal_easy lowers them."""
+    focal_threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    """Squared error, in scaled units, beyond which focal_easy learns nothing."""
+    label_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Weight of a label in the loss, by name; 1 where it is not named."""
     gradient_clip_val: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 20.0
-    """Largest global L2 norm of the gradient; null turns clipping off."""
+    """Largest gradient, as gradient_clip says; null turns clipping off."""
+    gradient_clip: Literal["norm", "value"] = "norm"
+    """norm: the global L2 norm of the gradient is clipped; value: each element of it."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many evaluations without improvement; null never."""
     evaluate_every: Annotated[int, Field(ge=1)] = 1
@@ -96,6 +115,15 @@ class Conf(Section):
     data: Data = Data()
     training: Training = Training()
     tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _weighs_targets(self) -> Conf:
+        weights = self.training.label_weights
+        if not set(weights) <= set(self.data.targets):
+            raise ValueError("weights_of_others")
+        if weights and not any(weights.get(target, 1.0) for target in self.data.targets):
+            raise ValueError("weights_zero")
+        return self
 
     def plain(self) -> dict[str, Any]:
         """Return the whole conf as plain data, ready for YAML and JSON."""

@@ -51,12 +51,13 @@ def stars_in(workspace: Workspace, found: DataSet) -> int | None:
     """Return about how many stars a set has: the rows of its label tables; None where they cannot be read."""
     try:
         tables = layout.find_tables(found.folder, found.conf, workspace.root)
-        return sum(_rows(file, tables.shown("labels")) for file in tables.files["labels"])
+        return sum(rows_of(file, tables.shown("labels")) for file in tables.files["labels"])
     except (BadInput, OSError, EOFError):
         return None
 
 
-def _rows(file: Path, shown: str) -> int:
+def rows_of(file: Path, shown: str) -> int:
+    """Return how many rows a table has, by its lines; a header is none."""
     if file.suffix in ARROW:
         from engine.spectra.arrow import open_arrow
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
 from engine.runs.events import EventLog
 from engine.train import nonfinite
@@ -78,6 +78,7 @@ class Plan:
     epochs: int
     steps: int
     gradient_clip_val: float | None
+    gradient_clip: str
     patience: int | None
     evaluate_every: int
 
@@ -109,8 +110,7 @@ def train(state: State, plan: Plan, forward: Forward, loss_of: Loss, run: Run) -
         if nonfinite.is_bad(loss, norm):
             _report_nonfinite(state, run, batch, loss, norm, predicted_BT, rate)
             return Outcome.NON_FINITE
-        if plan.gradient_clip_val is not None:
-            clip_grads_with_norm_(state.network.parameters(), plan.gradient_clip_val, norm)
+        clip(state.network, plan, norm)
         state.optimizer.step()
         state.schedule.step()
         state.progress.step += 1
@@ -164,6 +164,16 @@ def validation_values(evaluation: Evaluation) -> dict[str, float]:
             f"val_{label}_{kind}": errors[kind] for kind in ("mae", "bias", "sigma_mad") if kind in errors
         }
     return values
+
+
+def clip(network: nn.Module, plan: Plan, norm: Tensor) -> None:
+    """Clip the gradients as planned, by their global norm, which is known, or each element."""
+    if plan.gradient_clip_val is None:
+        return
+    if plan.gradient_clip == "value":
+        clip_grad_value_(network.parameters(), plan.gradient_clip_val)
+    else:
+        clip_grads_with_norm_(network.parameters(), plan.gradient_clip_val, norm)
 
 
 def _note_best(state: State, value: float) -> bool:

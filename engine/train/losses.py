@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,27 +12,75 @@ from torch.nn import functional
 from engine.conf.schema import Training
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Elementwise = Callable[[Tensor, Tensor], Tensor]
+_LOG_2 = math.log(2.0)
 
 
-def build_loss(training: Training) -> Loss:
-    """Return a function (predicted [B, T], truth [B, T]) -> (mean loss, number of labels that counted).
+def build_loss(training: Training, targets: Sequence[str] = ()) -> Loss:
+    """Return a function (predicted [B, T], truth [B, T]) -> (mean loss, what the labels that counted weigh).
 
-    mse: mean e^2; l1: mean |e|; huber (Huber 1964): e^2/2 below delta, delta(|e| - delta/2) above.
+    Of the error e, with d = huber_delta, g = focal_gamma, t = focal_threshold:
+
+    mse         e^2
+    mae         |e|
+    smooth_l1   e^2/(2d) below d, |e| - d/2 above
+    huber       e^2/2 below d, d(|e| - d/2) above (Huber 1964, Ann. Math. Stat. 35, 73)
+    log_cosh    log cosh e, as |e| + log(1 + exp(-2|e|)) - log 2, which does not overflow
+    focal       |e|^g |e|: large errors weigh more
+    focal_easy  (1 - min(e^2/t, 1))^g e^2: errors of e^2 beyond t weigh nothing and are never learned
+
+    With `label_weights` the mean is weighted by label; `targets` names the T labels in order.
     """
-
-    def elementwise(predicted_BT: Tensor, truth_BT: Tensor) -> Tensor:
-        if training.loss == "mse":
-            return functional.mse_loss(predicted_BT, truth_BT, reduction="none")
-        if training.loss == "l1":
-            return functional.l1_loss(predicted_BT, truth_BT, reduction="none")
-        return functional.huber_loss(predicted_BT, truth_BT, reduction="none", delta=training.huber_delta)
+    elementwise = _elementwise(training)
+    weight_T = None
+    if training.label_weights:
+        weight_T = torch.tensor([training.label_weights.get(target, 1.0) for target in targets])
 
     def loss(predicted_BT: Tensor, truth_BT: Tensor) -> tuple[Tensor, Tensor]:
         present_BT = ~torch.isnan(truth_BT)
         # The truth is filled before the difference: NaN times zero is NaN, also in the gradient.
         filled_BT = torch.where(present_BT, truth_BT, predicted_BT.detach())
-        count = present_BT.sum()
-        total = (elementwise(predicted_BT.float(), filled_BT.float()) * present_BT).sum()
-        return total / count.clamp(min=1), count
+        each_BT = elementwise(predicted_BT.float(), filled_BT.float())
+        if weight_T is None:
+            count = present_BT.sum()
+            return (each_BT * present_BT).sum() / count.clamp(min=1), count
+        weight_BT = present_BT * weight_T.to(each_BT.device)
+        total = weight_BT.sum()
+        return (each_BT * weight_BT).sum() / torch.where(total > 0, total, 1.0), total
 
     return loss
+
+
+def _elementwise(training: Training) -> Elementwise:
+    delta, gamma, threshold = training.huber_delta, training.focal_gamma, training.focal_threshold
+
+    def mse(predicted: Tensor, truth: Tensor) -> Tensor:
+        return functional.mse_loss(predicted, truth, reduction="none")
+
+    def mae(predicted: Tensor, truth: Tensor) -> Tensor:
+        return functional.l1_loss(predicted, truth, reduction="none")
+
+    def smooth_l1(predicted: Tensor, truth: Tensor) -> Tensor:
+        return functional.smooth_l1_loss(predicted, truth, reduction="none", beta=delta)
+
+    def huber(predicted: Tensor, truth: Tensor) -> Tensor:
+        return functional.huber_loss(predicted, truth, reduction="none", delta=delta)
+
+    def log_cosh(predicted: Tensor, truth: Tensor) -> Tensor:
+        error = predicted - truth
+        # written with softplus and without |e|, whose derivative at 0 is no number's business
+        return error + functional.softplus(-2.0 * error) - _LOG_2
+
+    def focal(predicted: Tensor, truth: Tensor) -> Tensor:
+        return (predicted - truth).abs().pow(gamma + 1.0)
+
+    def focal_easy(predicted: Tensor, truth: Tensor) -> Tensor:
+        square = mse(predicted, truth)
+        # without the clamp at a hair above 0 the derivative of 0^gamma is not finite for gamma below 1
+        return (1.0 - square / threshold).clamp(min=1e-12).pow(gamma) * square
+
+    kinds = {
+        "mse": mse, "mae": mae, "smooth_l1": smooth_l1, "huber": huber, "log_cosh": log_cosh, "focal": focal,
+        "focal_easy": focal_easy,
+    }  # fmt: skip
+    return kinds[training.loss]

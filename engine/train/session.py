@@ -135,9 +135,10 @@ def run_session(
         network, optimizer, build_schedule(optimizer, settings, steps, batches.per_epoch), batches
     )
     plan = loop.Plan(
-        settings.epochs, steps, settings.gradient_clip_val, settings.patience, settings.evaluate_every
-    )
-    loss_of = build_loss(settings)
+        settings.epochs, steps, settings.gradient_clip_val, settings.gradient_clip, settings.patience,
+        settings.evaluate_every,
+    )  # fmt: skip
+    loss_of = build_loss(settings, conf.data.targets)
     forward = contract.adapter(network)
 
     def look_at(name: str, stop: Stop | None = stop) -> Evaluation:

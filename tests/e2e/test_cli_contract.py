@@ -190,6 +190,20 @@ def test_confs_json(demo_set: Path, checkout: Path, spectui: Any) -> None:
         assert conf["problems"] == []
 
 
+def test_schedule_json(demo_set: Path, spectui: Any) -> None:
+    here = spectui.at(demo_set)
+    words = ("schedule", "demo", "--set", "training.schedule=step", "--set", "training.schedule_epochs=15")
+    told = here(*words, "--json").json
+    shape = {"schedule": str, "epochs": int, "steps": int, "steps_per_epoch": int, "points": list}
+    assert has_shape(told, shape)
+    assert (told["epochs"], told["steps_per_epoch"], told["steps"]) == (30, 10, 300)
+    first, last = told["points"][0], told["points"][-1]
+    assert (first["learning_rate"], last["learning_rate"]) == (1e-3, 5e-4)
+    assert last["step"] == 299
+    assert "0.0005" in here(*words).out
+    assert here("schedule", "demoo").code == 2
+
+
 def test_data_check_json(demo_set: Path, spectui: Any) -> None:
     here = spectui.at(demo_set)
     done = here("data", "check", "--json")

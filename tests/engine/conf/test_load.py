@@ -56,7 +56,7 @@ def test_every_mistake_is_told_at_once_with_place_key_and_near_miss(
         "  batch_sise: 64\n"
         "  batch-size: 64\n"
         "  epochs: 3.5\n"
-        "  optimizer: sgd\n"
+        "  optimizer: lion\n"
         "  float: 1\n"
         "data:\n"
         "  clip:\n"
@@ -64,7 +64,7 @@ def test_every_mistake_is_told_at_once_with_place_key_and_near_miss(
         "  targets: [Teff, 3]\n"
     )
     assert sorted(mistakes(workspace)) == [
-        "conf/x.yaml:10:3: training.optimizer: must be one of 'adam', 'adamw', got 'sgd'",
+        "conf/x.yaml:10:3: training.optimizer: must be one of 'adam', 'adamw', 'sgd', 'rmsprop', got 'lion'",
         "conf/x.yaml:11:3: training.float: unknown key",
         "conf/x.yaml:14:5: data.clip.normalized: the first bound must be below the second, "
         "for example [-1, 3]",
@@ -91,6 +91,9 @@ def test_every_mistake_is_told_at_once_with_place_key_and_near_miss(
             "training: {gradient_clip_val: .inf}",
             "training.gradient_clip_val: must be a finite number, got inf",
         ),
+        ("training: {label_weights: 3}", "training.label_weights: must be a mapping such as {FeH: 2}, got 3"),
+        ("training: {label_weights: {Te: 2}}", "training.label_weights: names a label that is not in"),
+        ("training: {label_weights: {Teff: -1}}", "training.label_weights.Teff: must be 0.0 or more"),
         ("training: {gradient_clip_val: 0}", "training.gradient_clip_val: must be above 0.0, got 0"),
         ("training: {seed: 4294967296}", "training.seed: must be below 4294967296, got 4294967296"),
         ("training: {device: gpu}", "training.device: not one of the accepted forms, got 'gpu'"),

@@ -75,6 +75,7 @@ class Bench:
             settings.epochs,
             self.steps,
             settings.gradient_clip_val,
+            settings.gradient_clip,
             settings.patience,
             settings.evaluate_every,
         )

@@ -93,6 +93,9 @@ def test_a_saved_position_goes_on_exactly(steps: int) -> None:
     assert head + tail == given
 
 
+KINDS = ["mse", "mae", "smooth_l1", "huber", "log_cosh", "focal", "focal_easy"]
+
+
 # -- losses -------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +108,18 @@ ERRORS = [1.0, -0.5, -3.0, 0.5]  # where the truth is known
     ("settings", "of_error"),
     [
         ({"loss": "mse"}, lambda e: e * e),
-        ({"loss": "l1"}, abs),
+        ({"loss": "mae"}, abs),
+        (
+            {"loss": "smooth_l1", "huber_delta": 0.75},
+            lambda e: e * e / 1.5 if abs(e) < 0.75 else abs(e) - 0.375,
+        ),
+        ({"loss": "log_cosh"}, lambda e: math.log(math.cosh(e))),
+        ({"loss": "focal"}, lambda e: abs(e) ** 2.5),
+        ({"loss": "focal", "focal_gamma": 0.5}, lambda e: abs(e) ** 1.5),
+        (
+            {"loss": "focal_easy", "focal_threshold": 2.0},
+            lambda e: (1 - min(e * e / 2, 1 - 1e-12)) ** 1.5 * e * e,
+        ),
         (
             {"loss": "huber", "huber_delta": 0.75},
             lambda e: e * e / 2 if abs(e) <= 0.75 else 0.75 * (abs(e) - 0.375),
@@ -125,7 +139,7 @@ def test_losses_are_the_formulas_over_known_labels(settings: dict[str, Any], of_
     assert (predicted.grad[[0, 1, 1, 2], [0, 0, 1, 1]] != 0).all()
 
 
-@pytest.mark.parametrize("kind", ["mse", "l1", "huber"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_without_any_label_is_no_loss_and_no_gradient(kind: Any) -> None:
     predicted = torch.tensor(PREDICTED, requires_grad=True)
     loss, count = build_loss(Training(loss=kind))(predicted, torch.full((3, 2), NAN))
@@ -133,6 +147,26 @@ def test_a_batch_without_any_label_is_no_loss_and_no_gradient(kind: Any) -> None
     assert (loss.item(), int(count)) == (0.0, 0)
     assert predicted.grad is not None
     assert not predicted.grad.any()
+
+
+def test_log_cosh_of_large_errors_is_finite_and_almost_the_error() -> None:
+    predicted = torch.tensor([[1e4, -1e4, 1e-4]], requires_grad=True)
+    loss, _ = build_loss(Training(loss="log_cosh"))(predicted, torch.zeros(1, 3))
+    loss.backward()
+    assert loss.item() == pytest.approx((2e4 - 2 * math.log(2)) / 3)
+    assert predicted.grad is not None
+    assert predicted.grad[0].tolist() == pytest.approx([1 / 3, -1 / 3, 1e-4 / 3], rel=1e-2)
+
+
+def test_label_weights_weigh_the_mean_of_what_is_known() -> None:
+    training = Training(loss="mse", label_weights={"b": 3.0, "a": 0.5})
+    loss, weight = build_loss(training, ["a", "b"])(torch.tensor(PREDICTED), torch.tensor(TRUTH))
+    errors = {"a": [1.0, -0.5], "b": [-3.0, 0.5]}
+    total = 0.5 * sum(e * e for e in errors["a"]) + 3.0 * sum(e * e for e in errors["b"])
+    assert float(weight) == 2 * 0.5 + 2 * 3.0
+    assert loss.item() == pytest.approx(total / 7)
+    nothing, weight = build_loss(training, ["a", "b"])(torch.tensor(PREDICTED), torch.full((3, 2), NAN))
+    assert (nothing.item(), float(weight)) == (0.0, 0.0)
 
 
 def test_a_prediction_that_is_not_a_number_is_not_hidden() -> None:
