@@ -110,7 +110,7 @@ class RunScreen(Place):
         chart.title = self.quantity or say("run.chart.rate")
         name = self.quantity or say("run.line.rate")
         nonfinite = [m for m in marks if m.kind == "nonfinite"]
-        lowest = self.quantity is not None
+        lowest = self.quantity not in ("", "learning_rate")
         drawn = [] if rate is None else [Line(name, rate, colour=3, lowest=lowest)]
         chart.show(drawn, nonfinite, live=live)
         self.query_one(AdviceBox).tell(self.findings)
