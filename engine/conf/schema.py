@@ -83,6 +83,13 @@ class Training(Section):
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; null takes OMP_NUM_THREADS, else what the process may use."""
 
+    @field_validator("min_learning_rate")
+    @classmethod
+    def _below_the_peak(cls, value: float, info: ValidationInfo) -> float:
+        if value > info.data.get("learning_rate", value):
+            raise ValueError("floor_above")
+        return value
+
     @field_validator("warmup_epochs")
     @classmethod
     def _fits(cls, value: float, info: ValidationInfo) -> float:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from engine.errors import BadInput
-from engine.spectra.fits.write import HEADER
+from engine.spectra.fits import HEADER
 from engine.words import say
 
 Runs = tuple[tuple[int, int], ...]

@@ -56,12 +56,10 @@ class Feed:
             return self
         # what a CPU holds is the map of the cache's file, which is nobody's to write to
         own = self.device.type != "cpu" and self.held[0] is not self.held[1]
-        pairs = zip(self.held, (continuum, normalized), strict=True)
-        held = [
-            spectra_SL if scaling is None else scaling(spectra_SL, in_place=own)
-            for spectra_SL, scaler in pairs
-            for scaling in (None if scaler is None else Scaling.of(scaler, self.device),)
-        ]
+        held = []
+        for spectra_SL, scaler in zip(self.held, (continuum, normalized), strict=True):
+            scaling = None if scaler is None else Scaling.of(scaler, self.device)
+            held.append(spectra_SL if scaling is None else scaling(spectra_SL, in_place=own))
         return dataclasses.replace(self, held=(held[0], held[1]), prescaled=True)
 
     def part(

@@ -25,7 +25,7 @@ def build_loss(training: Training, targets: Sequence[str] = ()) -> Loss:
     mae         |e|
     smooth_l1   e^2/(2d) below d, |e| - d/2 above
     huber       e^2/2 below d, d(|e| - d/2) above (Huber 1964, Ann. Math. Stat. 35, 73)
-    log_cosh    log cosh e, as |e| + log(1 + exp(-2|e|)) - log 2, which does not overflow
+    log_cosh    log cosh e, as e + softplus(-2e) - log 2, which does not overflow
     focal       |e|^g |e|: large errors weigh more
     focal_easy  (1 - min(e^2/t, 1))^g e^2: errors of e^2 beyond t weigh nothing and are never learned
 
@@ -68,7 +68,6 @@ def _elementwise(training: Training) -> Elementwise:
 
     def log_cosh(predicted: Tensor, truth: Tensor) -> Tensor:
         error = predicted - truth
-        # written with softplus and without |e|, whose derivative at 0 is no number's business
         return error + functional.softplus(-2.0 * error) - _LOG_2
 
     def focal(predicted: Tensor, truth: Tensor) -> Tensor:

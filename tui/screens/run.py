@@ -18,9 +18,9 @@ from engine.track import listing
 from engine.words import has, say
 from tui import keys
 from tui.charts import Chart, Line, Mark
-from tui.screens.base import Place
 from tui.screens.confirm import ask_to_stop
 from tui.screens.runs import copy_run_id
+from tui.screens.zoomed import Zoomed
 from tui.theme import state_markup, state_words
 from tui.widgets.advice import AdviceBox, AdvicePane
 from tui.widgets.bars import Quiet
@@ -35,7 +35,7 @@ _BYTES_A_TURN = 400_000
 _CATCH_UP_SECONDS = 0.05
 
 
-class RunScreen(Place):
+class RunScreen(Zoomed):
     """Everything about one run."""
 
     where: ClassVar[str] = "run"
@@ -202,18 +202,6 @@ class RunScreen(Place):
 
     def action_smooth(self) -> None:
         self.query_one("#loss", Chart).toggle_smooth()
-
-    def action_zoom(self, factor: float) -> None:
-        for chart in self.query(Chart):
-            chart.zoom(factor)
-
-    def action_pan(self, fraction: float) -> None:
-        for chart in self.query(Chart):
-            chart.pan(fraction)
-
-    def action_fit(self) -> None:
-        for chart in self.query(Chart):
-            chart.fit()
 
     def action_quantity(self) -> None:
         """Show the next recorded quantity in the lower chart."""

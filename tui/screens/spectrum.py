@@ -16,7 +16,7 @@ from engine.spectra import lines as spectral
 from engine.words import say
 from tui import keys
 from tui.charts import Chart, Frame
-from tui.screens.base import Place
+from tui.screens.zoomed import Zoomed
 from tui.widgets.bars import Quiet
 from tui.widgets.spectrum_curves import curves, line_marks
 
@@ -29,7 +29,7 @@ _GUTTER = 8
 _TALL = 32  # rows from which both branches have labels of lines
 
 
-class SpectrumScreen(Place):
+class SpectrumScreen(Zoomed):
     """The stars of one data set, one at a time."""
 
     where: ClassVar[str] = "spectrum"
@@ -217,18 +217,6 @@ class SpectrumScreen(Place):
             self._show()
         else:
             await self.spectui.action_back()
-
-    def action_zoom(self, factor: float) -> None:
-        for chart in self.query(Chart):
-            chart.zoom(factor)
-
-    def action_pan(self, fraction: float) -> None:
-        for chart in self.query(Chart):
-            chart.pan(fraction)
-
-    def action_fit(self) -> None:
-        for chart in self.query(Chart):
-            chart.fit()
 
     def action_lines(self) -> None:
         self.lines = not self.lines

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+HEADER = "import.json"
+
 
 class Rejected(Exception):  # noqa: N818 - it names the file's fate, not a fault of ours
     """One file cannot become a row; `key` (under `fits.reject.`) and `values` say why.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.spectra import BRANCHES
+from engine.spectra.fits import HEADER
 from engine.spectra.fits.choices import FORMAT, Choices, versions
 from engine.spectra.fits.find import Source
 from engine.spectra.fits.labels import Catalogue, Joined, join
@@ -28,7 +29,6 @@ TABLES = {
     "normalized": "final_spectra_normalized.csv",
     "labels": "removed_with_rv.csv",
 }
-HEADER = "import.json"
 REJECTED = "rejected.csv"
 FILES = (*TABLES.values(), REJECTED, HEADER)  # the header last: a set without one is not whole
 OURS = ("rv", "snr", "ra", "dec", "class", "subclass", "file")

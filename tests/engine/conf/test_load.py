@@ -91,6 +91,7 @@ def test_every_mistake_is_told_at_once_with_place_key_and_near_miss(
             "training: {gradient_clip_val: .inf}",
             "training.gradient_clip_val: must be a finite number, got inf",
         ),
+        ("training: {min_learning_rate: 1}", "training.min_learning_rate: above training.learning_rate"),
         ("training: {label_weights: 3}", "training.label_weights: must be a mapping such as {FeH: 2}, got 3"),
         ("training: {label_weights: {Te: 2}}", "training.label_weights: names a label that is not in"),
         ("training: {label_weights: {Teff: -1}}", "training.label_weights.Teff: must be 0.0 or more"),

@@ -83,6 +83,12 @@ def test_a_bad_expression_is_one_clear_line(read: facts.Facts, expression: str, 
     assert len(caught.value.lines) == 1
 
 
+def test_looking_at_spectra_loads_no_importer() -> None:
+    code = "import sys, engine.spectra.facts; print([m for m in sys.modules if '.spectra.fits.' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_an_unknown_obsid_names_near_misses(read: facts.Facts) -> None:
     with pytest.raises(BadInput, match=r"no such obsid among 12 stars; near: .*1029"):
         facts.find(read, "1028")
