@@ -21,6 +21,8 @@ def factor_of(training: Training, steps: int, per_epoch: int) -> Callable[[int],
     With p = schedule_epochs, g = schedule_gamma, t the share of the run that is done:
 
     constant         1
+    warmup_constant  a line up over warmup_epochs, then 1
+    plateau          1 here; each drop while training multiplies it (see `engine.train.optim`)
     cosine           (1 + cos(pi t)) / 2
     warmup_cosine    a line up over warmup_epochs, then cosine over the rest
     cosine_restarts  cosine over p epochs, again and again (Loshchilov & Hutter 2017, arXiv:1608.03983)
@@ -31,8 +33,16 @@ def factor_of(training: Training, steps: int, per_epoch: int) -> Callable[[int],
     type2            a table of learning rates by epoch; the peak in the first
     type3            1 in the first three epochs, then 0.9 after each
 
-    Nothing falls below min_learning_rate; the cosines end at it.
+    Nothing falls below min_learning_rate; the cosines end at it. With schedule_by epoch the whole of an epoch
+    has the value of its first step.
     """
+    factor = _by_step(training, steps, per_epoch)
+    if training.schedule_by == "step":
+        return factor
+    return lambda step: factor(step // per_epoch * per_epoch)
+
+
+def _by_step(training: Training, steps: int, per_epoch: int) -> Callable[[int], float]:
     floor = min(1.0, training.min_learning_rate / training.learning_rate)
     shape = _shape(training, steps, per_epoch)
     if training.schedule in ("cosine", "warmup_cosine", "cosine_restarts"):
@@ -50,7 +60,7 @@ def rates(training: Training, steps: int, per_epoch: int, points: int) -> list[t
 
 
 def _warm_steps(training: Training, steps: int, per_epoch: int) -> int:
-    if training.schedule != "warmup_cosine" or steps <= 1:
+    if not training.schedule.startswith("warmup") or steps <= 1:
         return 0
     return min(steps - 1, max(1, round(training.warmup_epochs * per_epoch)))
 
@@ -79,6 +89,8 @@ def _shape(training: Training, steps: int, per_epoch: int) -> Callable[[int], fl
 
     shapes: dict[str, Callable[[int], float]] = {
         "constant": lambda step: 1.0,
+        "plateau": lambda step: 1.0,
+        "warmup_constant": lambda step: (step + 1) / warm if step < warm else 1.0,
         "cosine": warmed,
         "warmup_cosine": warmed,
         "cosine_restarts": lambda step: _cosine(step % period / period),

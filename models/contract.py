@@ -1,7 +1,8 @@
 """What the engine promises a network, and what it expects back.
 
 The data of a step are two float32 tensors, `continuum_BL` and `normalized_BL`: B stars, L points each. A
-network gives back [B, labels] in scaled units. What it takes is said by the NAMES of the parameters of
+network gives back [B, labels] in scaled units, or a pair: these and the natural logarithm of their sigmas,
+[B, labels] both. What it takes is said by the NAMES of the parameters of
 `forward`; a suffix of capitals (`_BL`) is for the reader and ignored:
 
     continuum, normalized   that branch                                     [B, L]
@@ -53,7 +54,10 @@ def inputs_of(cls: type) -> tuple[str, ...]:
     raise ContractError("it has no forward method", name=cls.__name__)
 
 
-def adapter(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+Forward = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
+
+
+def adapter(network: nn.Module) -> Forward:
     """Return a function of (continuum_BL, normalized_BL) that calls the network with what it takes.
 
     The signature is looked at here, once; a step only calls. Compiled and distributed wrappers are seen
@@ -79,11 +83,14 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 
 def check_output(y: Any, batch: int, labels: int, *, name: str = "") -> Tensor:
-    """Return the output of a network when it is a floating tensor [batch, labels].
+    """Return the output of a network when it is a floating tensor [batch, labels], or the first of two such.
 
     Raises:
         ContractError: it is something else; says the shape got and the shape wanted.
     """
+    if isinstance(y, tuple) and len(y) == 2:
+        check_output(y[1], batch, labels, name=name)
+        y = y[0]
     if not isinstance(y, Tensor):
         kind = type(y).__name__
         raise ContractError(f"forward must give one tensor [batch, labels]; it gave a {kind}", name=name)
@@ -170,6 +177,20 @@ def materialise(network: nn.Module, points: int, labels: int | None = None, *, n
     if labels is not None:
         check_output(y, 2, labels, name=name)
     return network
+
+
+def gives_sigmas(network: nn.Module, points: int) -> bool:
+    """Tell whether a network gives a sigma for each label, by running two flat stars through it."""
+    call = adapter(network)
+    first = next(iter(network.parameters()))
+    flat_BL = torch.ones(2, points, device=first.device, dtype=first.dtype)
+    was = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            return isinstance(call(flat_BL, flat_BL.clone()), tuple)
+    finally:
+        network.train(was)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -73,7 +73,14 @@ def build(program: str) -> Parser:
     train = add("train", "training:train")
     train.add_argument("conf", nargs="?", metavar="CONF", help=say("cli.conf"))
     _training_options(train)
+    train.add_argument("--from", dest="from_run", metavar="RUN", help=say("cli.from_run"))
+    train.add_argument("--partial", action="store_true", help=say("cli.partial"))
+    _process_options(train)
     train.add_argument("--run", help=argparse.SUPPRESS)
+    train.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
+    resume = add("resume", "training:resume")
+    resume.add_argument("run", metavar="RUN", help=say("cli.run"))
+    _process_options(resume)
 
     confs = add("confs", "things:confs", json=True)
     confs.set_defaults()
@@ -158,6 +165,15 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
         from_flags.add_argument(f"--{flag}", metavar="V", help=say(f"cli.{flag}"))
 
 
+def _process_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(say("cli.processes"))
+    group.add_argument("--nproc", type=_count, metavar="N", help=say("cli.nproc"))
+    group.add_argument("--nnodes", type=_count, metavar="N", help=say("cli.nnodes"))
+    group.add_argument("--node_rank", type=_natural, metavar="N", help=say("cli.node_rank"))
+    group.add_argument("--rdzv_endpoint", metavar="HOST:PORT", help=say("cli.rdzv_endpoint"))
+    group.add_argument("--restarts", type=_natural, metavar="N", help=say("cli.restarts"))
+
+
 def _adder(verbs: Any, prefix: str = "") -> Callable[..., argparse.ArgumentParser]:
     def add(name: str, target: str, *, json: bool = False) -> argparse.ArgumentParser:
         text = say(f"cli.verbs.{prefix}{name}")
@@ -191,6 +207,12 @@ def _later(target: str) -> Callable[[argparse.Namespace], int]:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(say("cli.count"))
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(say("cli.natural"))
     return int(text)
 
 

@@ -22,10 +22,12 @@ from engine.errors import BadInput
 from engine.words import has, say
 from engine.workspace import Workspace
 
-_SECTIONS = ("model", "data", "training", "tracking")
+_SECTIONS = ("model", "data", "training", "finetune", "tracking")
 _MAX_BASES = 20
 _WHOLE: dict[str, Location] = {
     "weights_of_others": ("training", "label_weights"), "weights_zero": ("training", "label_weights"),
+    "no_epochs": ("training", "epochs"), "schedule_free_finetune": ("finetune", "schedule"),
+    "monitor_unknown": ("training", "monitor"),
 }  # fmt: skip
 """Where the rules that compare sections point."""
 

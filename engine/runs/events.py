@@ -6,6 +6,7 @@ the log. A torn last line (power cut, kill) is ended before the next append and 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -13,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk or a full quota says."""
+_RESERVE_BYTES = 1 << 16
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -22,27 +26,50 @@ def number(value: Any) -> Any:
 
 
 class EventLog:
-    """The appending side; one process a run."""
+    """The appending side; one process a run.
+
+    A little room is kept aside on the disk: when it is full, the end of the run can still be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._reserve = path.with_name(".room-for-the-end")
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._end_torn_line()
+        try:
+            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Append one event with the time of writing, in a single write."""
+        """Append one event with the time of writing, in a single write.
+
+        Raises:
+            OSError: the disk is full (the event may be there all the same: room was kept for it).
+        """
         event = {"kind": kind, "time": round(time.time(), 3), **fields}
         line = json.dumps(_writable(event), ensure_ascii=False, separators=(",", ":")) + "\n"
         # Half a surrogate (a file name that is not UTF-8) becomes \udcxx, which JSON reads as that again.
         data = line.encode("utf-8", "backslashreplace")
+        full: OSError | None = None
         while data:
-            data = data[os.write(self._handle, data) :]
+            try:
+                data = data[os.write(self._handle, data) :]
+            except OSError as error:
+                if error.errno not in FULL or full is not None:
+                    raise
+                full = error
+                self._reserve.unlink(missing_ok=True)
+        if full is not None and kind != "end":
+            raise full
 
     def flush_to_disk(self) -> None:
         """Make what was appended survive a power cut (used at ends and checkpoints, not per line)."""
         os.fsync(self._handle)
 
     def close(self) -> None:
+        self._reserve.unlink(missing_ok=True)
         os.close(self._handle)
 
     def _end_torn_line(self) -> None:
@@ -52,6 +79,22 @@ class EventLog:
                 file.seek(size - 1)
                 if file.read(1) != b"\n":
                     os.write(self._handle, b"\n")
+
+
+class Unheard(EventLog):
+    """The log of a process that does not write: another rank than the first."""
+
+    def __init__(self) -> None:
+        self.path = Path(os.devnull)
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Say nothing."""
+
+    def flush_to_disk(self) -> None:
+        """Have nothing to flush."""
+
+    def close(self) -> None:
+        """Have nothing to close."""
 
 
 class Tail:

@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def weights(self) -> Path:
+        """The checkpoint of another run whose weights this one starts from."""
+        return self.checkpoints / "from.pt"
+
+    @property
     def figures(self) -> Path:
         return self.path / "figures"
 
@@ -117,11 +122,18 @@ def _sweep(workspace: Workspace) -> None:
 
 
 def create(
-    workspace: Workspace, resolved: Resolved, *, parent: str | None = None, command: list[str] | None = None
+    workspace: Workspace,
+    resolved: Resolved,
+    *,
+    parent: str | None = None,
+    command: list[str] | None = None,
+    weights: Path | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Create a run folder with its immutable parts and return it.
 
-    It is made beside its place and renamed in, so nobody ever sees half of one.
+    It is made beside its place and renamed in, so nobody ever sees half of one. `weights` is a checkpoint of
+    another run that this one starts from, told about in `source`: linked or copied, so that it stays.
     """
     workspace.runs.mkdir(parents=True, exist_ok=True)
     now = datetime.now().astimezone()
@@ -148,6 +160,7 @@ def create(
                 "created_at": now.timestamp(),
                 "source": resolved.source,
                 "parent": parent,
+                "from": None if source is None else dict(source),
                 "command": command if command is not None else sys.argv,
                 "user": _user(),
                 "host": socket.gethostname(),
@@ -155,12 +168,21 @@ def create(
                 "versions": {"spectui": engine.__version__, "python": sys.version.split()[0]},
             },
         )
+        if weights is not None:
+            _link_or_copy(weights, folder.weights)
         folder.events.touch()
         making.rename(workspace.runs / run_id)
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
         raise
     return RunFolder(workspace.runs / run_id)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def note_process(folder: RunFolder, *, identity: Identity | None = None, **facts: Any) -> None:

@@ -6,10 +6,12 @@ reaches it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import engine
@@ -17,10 +19,12 @@ from engine.runs.folder import RunFolder, note_process
 from engine.runs.process import Identity, identify, is_alive
 from engine.workspace import Workspace
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
 
 def start(workspace: Workspace, folder: RunFolder) -> int:
     """Start the engine on a run folder, detached; return its pid."""
-    with folder.log.open("ab") as log:
+    with folder.log.open("ab") as log, signals_held():
         child = subprocess.Popen(
             [sys.executable, "-m", "engine", "--root", str(workspace.root), "train", "--run", folder.run_id],
             stdin=subprocess.DEVNULL,
@@ -33,6 +37,20 @@ def start(workspace: Workspace, folder: RunFolder) -> int:
         )
     note_process(folder, identity=identify(child.pid), attempt=1)
     return child.pid
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Start children whose signals wait until they are ready for them.
+
+    A process inherits what its parent blocks. One that is asked to stop while Python starts would die without
+    a word; held back, the wish arrives when the engine can note it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def child_environment() -> dict[str, str]:

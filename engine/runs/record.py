@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ class NonFinite:
     gradient_norm: float | None
     obsids: list[str]
     parameter: str | None
+    module: str | None = None
+    direction: str | None = None
+    input_low: float | None = None
+    input_high: float | None = None
+    extremes: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Record:
@@ -96,6 +102,8 @@ class Record:
         self.best: dict[str, float] = {}
         self.best_epoch: int | None = None
         self.best_step: int | None = None
+        self.best_value: float | None = None
+        """Best of the monitored quantity, in its own sense and sign."""
         self.monitor = "val_loss"
         self.test: dict[str, Any] = {}
         self.data: dict[str, Any] = {}
@@ -103,6 +111,10 @@ class Record:
         self.checkpoints: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
         self.nonfinite: NonFinite | None = None
+        self.bad_steps: list[dict[str, Any]] = []
+        """Steps that were no finite number and were left out or gone back from."""
+        self.attempts: list[dict[str, Any]] = []
+        """What is known of each attempt at this run, the first and those that resumed it."""
         self.end: dict[str, Any] | None = None
         self._pace: list[tuple[float, int]] = []
         self._step_names: set[str] = set()
@@ -231,6 +243,27 @@ class Record:
         if handler is not None:
             handler(event)
 
+    def _take_attempt(self, event: dict[str, Any]) -> None:
+        self.attempts.append(event)
+        # Another attempt: how the one before ended is history.
+        self.end = self.nonfinite = None
+
+    def _take_resume(self, event: dict[str, Any]) -> None:
+        if not event.get("exact", True):
+            self._cut(event["step"])
+
+    def _take_rewind(self, event: dict[str, Any]) -> None:
+        self._cut(event["step"])
+
+    def _cut(self, step: int) -> None:
+        """Drop what was recorded after `step`: it is done again, and comes out otherwise."""
+        for curve in self.curves.values():
+            keep = bisect_right(curve.steps, step)
+            del curve.steps[keep:], curve.values[keep:]
+        self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
+        self.step = min(self.step, step)
+        self._pace = []
+
     def _take_phase(self, event: dict[str, Any]) -> None:
         self.phase = event["phase"]
         if self.phase == "training" and self.training_at is None:
@@ -264,6 +297,13 @@ class Record:
                 curve.steps.extend(steps)
                 curve.values.extend(values)
 
+    def _take_pace(self, event: dict[str, Any]) -> None:
+        for name, raw in event["values"].items():
+            value = float(number(raw))
+            self.last[name] = value
+            if self.keep_curves:
+                self.curves.setdefault(name, Curve()).add(event["step"], value)
+
     def _take_epoch(self, event: dict[str, Any]) -> None:
         self.epoch, self.step = event["epoch"], event["step"]
         for name, raw in event["values"].items():
@@ -279,8 +319,13 @@ class Record:
         self.checkpoints.append(event)
         if event.get("best"):
             self.best_epoch, self.best_step = event["epoch"], event["step"]
+            self.best_value = self.last.get(self.monitor)
 
     def _take_nonfinite(self, event: dict[str, Any]) -> None:
+        if event.get("action", "stop") != "stop":
+            self.bad_steps.append(event)
+            return
+
         def maybe(name: str) -> float | None:
             value = event.get(name)
             return None if value is None else float(number(value))
@@ -295,6 +340,11 @@ class Record:
             gradient_norm=maybe("gradient_norm"),
             obsids=[str(o) for o in event.get("obsids", [])],
             parameter=event.get("parameter"),
+            module=event.get("module"),
+            direction=event.get("direction"),
+            input_low=maybe("input_low"),
+            input_high=maybe("input_high"),
+            extremes=[{k: number(v) for k, v in star.items()} for star in event.get("extremes", [])],
         )
 
     def _take_message(self, event: dict[str, Any]) -> None:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import difflib
 import operator
 import re
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
 from engine.errors import BadInput
-from engine.spectra.facts import Facts
+from engine.spectra.stars import Stars
 from engine.words import say
 
 _TERM = re.compile(r"^\s*([^\s<>=!~]+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.+?)\s*$")
@@ -24,24 +26,51 @@ _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 _NONE = ("none", "null", "nan", "missing")
 
 
-def select(facts: Facts, expression: str) -> np.ndarray:
+class Table(Protocol):
+    """Stars with what is known of them: obsid [N] and columns by name [N]."""
+
+    @property
+    def obsid(self) -> np.ndarray: ...
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]: ...
+
+
+def select(facts: Table, expression: str) -> np.ndarray:
     """Return the rows of the stars that match, ascending; all of them for no expression.
 
     Raises:
         BadInput: an unknown key, or a term that cannot be read.
     """
-    mask = np.ones(len(facts), bool)
+    mask = np.ones(len(facts.obsid), bool)
     for term in re.split(r"\s+and\s+", expression.strip(), flags=re.IGNORECASE) if expression.strip() else ():
         mask &= _term(facts, term)
     return np.flatnonzero(mask)
 
 
-def keys(facts: Facts) -> list[str]:
+def matching(stars: Stars, expression: str) -> np.ndarray:
+    """Return which of the stars of a training set match [N], by their labels and their other columns.
+
+    Raises:
+        BadInput: an unknown key, or a term that cannot be read.
+    """
+    labels = {name: stars.labels[:, place].astype(np.float64) for place, name in enumerate(stars.targets)}
+    mask = np.zeros(len(stars), bool)
+    mask[select(_Known(stars.obsid, {**labels, **stars.columns}), expression)] = True
+    return mask
+
+
+class _Known:
+    def __init__(self, obsid: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        self.obsid, self.columns = obsid, columns
+
+
+def keys(facts: Table) -> list[str]:
     """Return what a term may ask for."""
     return ["obsid", *facts.columns]
 
 
-def _term(facts: Facts, term: str) -> np.ndarray:
+def _term(facts: Table, term: str) -> np.ndarray:
     match = _TERM.match(term)
     if match is None:
         if re.search(r"[<>=~]", term):
@@ -61,7 +90,7 @@ def _term(facts: Facts, term: str) -> np.ndarray:
     return ~same if sign == "!=" else same
 
 
-def _values(facts: Facts, key: str) -> np.ndarray:
+def _values(facts: Table, key: str) -> np.ndarray:
     known = {name.casefold(): name for name in keys(facts)}
     name = known.get(key.casefold())
     if name is None:
@@ -82,10 +111,10 @@ def _equal(values: np.ndarray, word: str) -> np.ndarray:
     return np.asarray(np.char.lower(values.astype(str)) == word.casefold())
 
 
-def _bare(facts: Facts, text: str) -> np.ndarray:
+def _bare(facts: Table, text: str) -> np.ndarray:
     wanted = text.casefold()
     columns = [facts.obsid.astype(str), *(v for v in facts.columns.values() if v.dtype.kind in "US")]
-    mask = np.zeros(len(facts), bool)
+    mask = np.zeros(len(facts.obsid), bool)
     for values in columns:
         mask |= np.char.find(np.char.lower(values.astype(str)), wanted) >= 0
     return mask

@@ -6,6 +6,8 @@ position is two integers, so a run can go on exactly where it stopped.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from engine.spectra.resample import Resampler
 from engine.train.augment import Augmentation
 from engine.train.blocks import Windows
+from engine.train.ranks import Ranks
 from engine.train.rows import Batch, Rows
 
 
@@ -23,7 +26,8 @@ class Batches:
 
     Without a `resampler` an epoch is every row once; with one it is the draw of its (seed, epoch).
     `augmentation` changes the raw spectra of each batch; `windows` gives them where the set is beyond memory,
-    and then also says in which order (they were given the same resampler).
+    and then also says in which order (they were given the same resampler). `accumulate` batches make a step.
+    With several `ranks` a batch is that of all of them, and each is given its share of it.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class Batches:
         *,
         augmentation: Augmentation | None = None,
         windows: Windows | None = None,
+        accumulate: int = 1,
+        ranks: Ranks | None = None,
     ) -> None:
         self.rows = rows
         self.resampler = resampler
@@ -42,6 +48,8 @@ class Batches:
         self.seed = seed
         self.augmentation = augmentation
         self.windows = windows
+        self.accumulate = accumulate
+        self.ranks = ranks or Ranks()
         self.epoch = 1
         self.position = 0
         self._ordered_epoch = 0
@@ -63,20 +71,64 @@ class Batches:
         """Whether the batch just given was the last of its epoch."""
         return self.position >= self.per_epoch
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch; the last of them may have fewer batches."""
+        return math.ceil(self.per_epoch / self.accumulate)
+
+    @property
+    def step_ended(self) -> bool:
+        """Whether the batch just given was the last of its step."""
+        return self.position % self.accumulate == 0 or self.epoch_ended
+
     def __iter__(self) -> Iterator[Batch]:
         while True:
             if self.epoch_ended:
                 self.epoch, self.position = self.epoch + 1, 0
-            start = self.position * self.batch_size
-            index_B = self._order()[start : start + self.batch_size]
-            if self.windows is None:
-                raw = self.rows.source.raw(index_B)
-            else:
-                raw = self.windows.raw(self.seed, self.epoch, start, start + len(index_B))
-            if self.augmentation is not None:
-                raw = self.augmentation(*raw, index_B, epoch=self.epoch, position=self.position)
             self.position += 1
-            yield self.rows.batch(*raw, index_B)
+            yield self._at(self.position - 1)
+
+    def again(self) -> list[Batch]:
+        """Return the batches of the step that was just given, once more."""
+        first = (self.position - 1) // self.accumulate * self.accumulate
+        return [self._at(position) for position in range(first, self.position)]
+
+    def back(self) -> None:
+        """Go back to before the step that was just given."""
+        self.position = (self.position - 1) // self.accumulate * self.accumulate
+
+    def seek(self, step: int) -> None:
+        """Go to before a step, counted from 1 since the first epoch."""
+        epoch, place = divmod(step - 1, self.steps_per_epoch)
+        self.epoch, self.position = epoch + 1, place * self.accumulate
+
+    def _at(self, position: int) -> Batch:
+        """Return a batch of this epoch, or this rank's share of it."""
+        start = position * self.batch_size
+        order_N = self._order()
+        count = min(self.batch_size, len(order_N) - start)
+        mine = self.ranks.share(count)
+        low, high = mine.start, mine.stop
+        if high - low < 2 and not self.ranks.alone:
+            # Batch statistics need two stars: a rank with fewer sees others, whose labels it does not learn.
+            low = min(low, count - 2)
+            high = low + 2
+        index_B = order_N[start + low : start + high]
+        if self.windows is None:
+            raw = self.rows.source.raw(index_B)
+        else:
+            raw = self.windows.raw(self.seed, self.epoch, start + low, start + high)
+        if self.augmentation is not None:
+            # what is drawn depends on the place of the batch; ranks are at different places of it
+            place = position * self.ranks.world + self.ranks.rank
+            raw = self.augmentation(*raw, index_B, epoch=self.epoch, position=place)
+        batch = self.rows.batch(*raw, index_B)
+        if self.ranks.alone or (low, high) == (mine.start, mine.stop):
+            return batch
+        labels_BT = batch.labels_BT.clone()
+        labels_BT[: mine.start - low] = math.nan
+        labels_BT[mine.stop - low :] = math.nan
+        return dataclasses.replace(batch, labels_BT=labels_BT)
 
     def _order(self) -> Tensor:
         if self._ordered_epoch != self.epoch:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from engine.conf.load import to_yaml
 from engine.errors import BadInput
+from engine.runs.folder import write_json, write_whole
 from engine.words import say
 
-FORMAT = 1
-_KEEP_NEWEST = 2
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,29 @@ class Checkpoints:
 
     folder: Path
     facts: Mapping[str, Any]
+    keep: int = 2
 
     def sweep(self) -> list[str]:
-        """Remove what a killed process left half-written; return the names."""
+        """Remove what a killed process left half-written; return the names. The run's lock must be held."""
         strays = list(self.folder.glob(".*.tmp"))
         for stray in strays:
             stray.unlink(missing_ok=True)
         return [p.name for p in strays]
 
-    def save(self, state: Mapping[str, Any], *, step: int, epoch: int, best: bool) -> Path:
-        """Write a checkpoint of `state`, link it as last (and best), drop old ones; return its path."""
+    def save(
+        self, state: Mapping[str, Any], weights: Mapping[str, Tensor], *, step: int, epoch: int, best: bool
+    ) -> Path:
+        """Write a checkpoint, link it as last (and best), drop old ones; return its path.
+
+        `state` is what a run goes on from; `weights` are those to evaluate and predict with, stored once
+        where they are the same tensors.
+        """
         path = self.folder / f"step-{step:08d}.pt"
         beside = self.folder / f".{path.name}.{os.getpid()}.tmp"
-        whole = {"format": FORMAT, "step": step, "epoch": epoch, **self.facts, "state": dict(state)}
+        whole = {
+            "format": FORMAT, "step": step, "epoch": epoch, **self.facts, "weights": dict(weights),
+            "state": dict(state),
+        }  # fmt: skip
         try:
             with beside.open("wb") as file:
                 torch.save(whole, file)
@@ -74,7 +86,7 @@ class Checkpoints:
             if (self.folder / name).exists()
         }
         steps = sorted(self.folder.glob("step-*.pt"))
-        for old in steps[:-_KEEP_NEWEST]:
+        for old in steps[: -self.keep]:
             if old.stat().st_ino not in kept:
                 old.unlink()
 
@@ -84,6 +96,56 @@ class Checkpoints:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
+    """Return the newest checkpoint that is whole, with its contents, and the names of damaged ones set aside.
+
+    A damaged one is renamed to `.bad`: it is no longer in the way and can still be looked at.
+    """
+    damaged: list[str] = []
+    files = sorted(folder.glob("step-*.pt"), reverse=True)
+    # last.pt is one of them, or the only one left where somebody copied a run without its links
+    for path in [*files, *(p for p in (folder / "last.pt",) if p.exists())]:
+        try:
+            return path, load(path), damaged
+        except BadInput:
+            path.replace(path.with_name(f"{path.name}.bad"))
+            damaged.append(path.name)
+    return None
+
+
+def weights_of(whole: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """Return the weights to evaluate with; the first format had only those of training."""
+    weights: Mapping[str, Tensor] = whole.get("weights") or whole["state"]["network"]
+    return weights
+
+
+def export(folder: Path, whole: Mapping[str, Any]) -> Path:
+    """Write the weights of a checkpoint as safetensors, and beside them all that is needed to use them.
+
+    `best.safetensors`, `conf.yaml` and `scaling.json` (scalers, labels, wavelengths in angstrom, versions).
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    path = folder / "best.safetensors"
+    beside = folder / f".{path.name}.{os.getpid()}.tmp"
+    weights = {name: value.detach().contiguous().clone() for name, value in weights_of(whole).items()}
+    facts = {
+        "scalers": whole["scalers"], "targets": whole["targets"], "versions": whole["versions"],
+        "fingerprint": whole["fingerprint"], "step": whole["step"], "epoch": whole["epoch"],
+        "wavelength": whole["wavelength"].tolist(),
+    }  # fmt: skip
+    metadata = {"format": "pt", "model": str(whole["conf"]["model"]["name"]), "epoch": str(whole["epoch"])}
+    try:
+        save_file(weights, beside, metadata=metadata)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    write_whole(folder / "conf.yaml", to_yaml(whole["conf"]))
+    write_json(folder / "scaling.json", facts)
+    return path
 
 
 def load(path: Path) -> dict[str, Any]:

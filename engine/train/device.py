@@ -20,6 +20,8 @@ def choose_device(wanted: str) -> torch.device:
         BadInput: the device is not there.
     """
     if wanted == "auto":
+        if torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         if torch.cuda.is_available():
             return torch.device("cuda", _freest_gpu())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -33,14 +35,41 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
-def set_threads(wanted: int | None) -> int:
-    """Set and return torch's CPU threads: `wanted`, else OMP_NUM_THREADS, else the CPUs that may be used."""
+def set_threads(wanted: int | None, saved: int | None = None) -> int:
+    """Set and return torch's CPU threads.
+
+    They are `wanted`, else OMP_NUM_THREADS, else those `saved` with the run, else the CPUs that may be used.
+    """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Clusters and people who share a machine say it there; OpenMP takes the first of a list.
     said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    count = wanted or (int(said) if said.isdecimal() and int(said) else affinity)
+    count = wanted or (int(said) if said.isdecimal() and int(said) else saved or affinity)
     torch.set_num_threads(count)
     return count
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device has not.
+
+    Raises:
+        BadInput: it has not.
+    """
+    good = {
+        "tf32": device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8,
+        "fp64": device.type != "mps",
+        "bf16": device.type != "cuda" or torch.cuda.is_bf16_supported(),
+    }
+    if not good.get(precision, True):
+        raise BadInput(say("train.no_precision", precision=precision, device=device))
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Allow only algorithms that give the same bits each time, or let a GPU choose its fastest ones."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = not wanted  # spectra have one length: the search pays once
 
 
 def seed_everything(seed: int) -> None:

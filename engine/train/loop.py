@@ -1,9 +1,8 @@
-"""The page that everybody reads: one training run, step by step.
+"""The page that everybody reads: one stage of training, step by step.
 
     fetch, forward, backward, guard, clip, step, record; at the end of an epoch evaluate, save, stop early
 
-Owns the order of things and nothing else. Everything that changes while training is in `State`, whose
-parts have `state_dict`; a checkpoint is a comprehension over them.
+Owns the order of things and nothing else. Everything that changes while training is in `State`.
 """
 
 from __future__ import annotations
@@ -13,23 +12,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
+import numpy as np
+from torch import nn
 
+from engine.errors import BadInput
 from engine.runs.events import EventLog
-from engine.train import nonfinite
-from engine.train.batches import Batches
+from engine.train import trouble
 from engine.train.checkpoint import Checkpoints
-from engine.train.evaluate import Evaluation, Forward
-from engine.train.losses import Loss
+from engine.train.evaluate import Evaluation
+from engine.train.learn import Learner, part_norms
+from engine.train.ranks import AGREE_STEPS, Ranks
 from engine.train.recorder import Recorder
-from engine.train.rows import Batch
+from engine.train.state import State
 from engine.train.stop import Stop, Stopped
-
-_SAVE_SECONDS = 60.0
+from engine.words import say
 
 
 class Outcome(Enum):
@@ -40,154 +37,149 @@ class Outcome(Enum):
     NON_FINITE = "diverged"
 
 
-@dataclass
-class Progress:
-    """How far training came, and its best so far."""
-
-    step: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    stale: int = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
-
-@dataclass
-class State:
-    """Everything that changes while training."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    batches: Batches
-    progress: Progress = field(default_factory=Progress)
-
-    def state_dict(self) -> dict[str, Any]:
-        parts = {name: part.state_dict() for name, part in vars(self).items()}
-        return parts | {"random": {"torch": torch.get_rng_state()}}
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What does not change while training."""
+    """What does not change in a stage; `steps` and `epochs` count from the first stage on."""
 
-    epochs: int
     steps: int
-    gradient_clip_val: float | None
-    gradient_clip: str
-    patience: int | None
-    evaluate_every: int
+    first_step: int = 0
+    first_epoch: int = 0
+    patience: int | None = None
+    evaluate_every: int = 1
+    monitor: str = "val_loss"
+    save_seconds: float = 60.0
+    save_steps: int | None = None
+    on_nonfinite: str = "stop"
+    nonfinite_limit: int = 3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """Where training writes, and how it looks at the validation rows."""
+    """Where training writes, how it looks at the validation rows, and who may ask it to stop."""
 
     events: EventLog
     recorder: Recorder
     checkpoints: Checkpoints
     evaluate: Callable[[], Evaluation]
     stop: Stop
+    ranks: Ranks = field(default_factory=Ranks)
+    wavelength: np.ndarray | None = None
+    saved_at: float = field(default_factory=time.monotonic)
 
 
-def train(state: State, plan: Plan, forward: Forward, loss_of: Loss, run: Run) -> Outcome:
+def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
     """Train from `state` to `plan.steps`, recording into `run`; return why it ended."""
-    state.network.train()
-    epoch_sum = epoch_count = torch.zeros((), device=next(state.network.parameters()).device)
-    saved_at = time.monotonic()
-    for batch in state.batches:
-        predicted_BT = forward(batch.continuum_BL, batch.normalized_BL)
-        loss, count = loss_of(predicted_BT, batch.labels_BT)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
-        rate = float(state.schedule.get_last_lr()[0])
-        # Before clipping: a norm that is NaN would spread over every gradient and hide the bad one.
-        if nonfinite.is_bad(loss, norm):
-            _report_nonfinite(state, run, batch, loss, norm, predicted_BT, rate)
-            return Outcome.NON_FINITE
-        clip(state.network, plan, norm)
-        state.optimizer.step()
-        state.schedule.step()
-        state.progress.step += 1
-        run.recorder.step(state.progress.step, state.batches.epoch, loss, norm, rate)
-        epoch_sum, epoch_count = epoch_sum + loss.detach() * count, epoch_count + count
-
-        if state.batches.epoch_ended:
-            run.recorder.flush(state.batches.epoch)
-            values = {"train_loss": float(epoch_sum / epoch_count), "learning_rate": rate}
-            epoch_sum = epoch_count = torch.zeros_like(epoch_sum)
-            improved = False
-            if due(state.batches.epoch, plan.evaluate_every) or state.progress.step >= plan.steps:
-                try:
-                    values |= validation_values(run.evaluate())
-                except Stopped:
-                    _save(state, run, best=False)
-                    return Outcome.STOPPED
-                improved = _note_best(state, values["val_loss"])
-            run.recorder.epoch(state.batches.epoch, values)
-            if not math.isfinite(values.get("val_loss", 0.0)):
-                _report_bad_validation(state, run, values["val_loss"], rate)
+    progress, batches = state.progress, state.batches
+    learning(state.network)
+    if plan.on_nonfinite == "rollback" and progress.step == plan.first_step:
+        save(state, plan, run)
+    unseen = batches.epoch_ended and progress.epochs_ended < batches.epoch  # stopped while it was evaluated
+    if unseen and (outcome := _end_epoch(state, plan, run)) is not None:
+        return outcome
+    if progress.step >= plan.steps or progress.early:
+        return Outcome.DONE
+    for batch in run.recorder.fetched(batches):
+        learner.add(batch)
+        if not batches.step_ended:
+            continue
+        gradient = learner.gradient()
+        progress.rate = state.rate.now
+        if learner.refuses(gradient):
+            answer = trouble.answer(state, plan, learner, run, gradient)
+            if answer is trouble.Answer.STOP:
                 return Outcome.NON_FINITE
-            patient = plan.patience is None or state.progress.stale < plan.patience
-            ended = state.progress.step >= plan.steps or not patient
-            if improved or ended or time.monotonic() - saved_at > _SAVE_SECONDS:
-                _save(state, run, best=improved)
-                saved_at = time.monotonic()
-            if ended:
-                if not patient:
-                    run.events.append(
-                        "early_stop", epoch=state.batches.epoch, best_epoch=state.progress.best_epoch
-                    )
-                return Outcome.DONE
-        if run.stop.asked:
-            run.recorder.flush(state.batches.epoch)
-            _save(state, run, best=False)
+            if answer is trouble.Answer.ROLL_BACK:
+                continue
+        else:
+            learner.update(gradient)
+            progress.bad_in_a_row = 0
+        state.rate.step()
+        progress.step += 1
+        full = run.recorder.step(progress.step, gradient, progress.rate)
+        if full and not flush(state, plan, run, learner):
+            continue
+        stop, due_save = _wishes(state, plan, run)
+        if batches.epoch_ended:
+            flush(state, plan, run)
+            if (outcome := _end_epoch(state, plan, run)) is not None:
+                return outcome
+        elif due_save or stop:
+            save(state, plan, run)
+        if stop:
             return Outcome.STOPPED
     raise AssertionError("batches are endless")
 
 
-def due(count: int, every: int) -> bool:
-    """Tell whether something that happens every `every` times is due at `count`."""
-    return count % every == 0
+def _end_epoch(state: State, plan: Plan, run: Run) -> Outcome | None:
+    """Evaluate, remember the best, save when it is time; return why training ended if it did."""
+    progress, epoch = state.progress, state.batches.epoch
+    last = progress.step >= plan.steps
+    values = {"train_loss": progress.train_loss(), "learning_rate": progress.rate}
+    if due(epoch, plan.evaluate_every) or last:
+        try:
+            seen = run.ranks.told(_values(run) if run.ranks.first else None)
+        except Stopped:
+            seen = run.ranks.told(None)
+        if seen is None:
+            save(state, plan, run)
+            return Outcome.STOPPED
+        values |= seen
+    progress.epochs_ended, progress.loss_sum, progress.loss_weight = epoch, 0.0, 0.0
+    improved = False
+    if plan.monitor not in values and "val_loss" in values:
+        raise BadInput(say("train.monitor_missing", monitor=plan.monitor))
+    if plan.monitor in values:
+        improved = note_best(state, plan, worth(plan.monitor, values[plan.monitor]))
+    run.recorder.epoch(plan.first_epoch + epoch, values)
+    if not math.isfinite(values.get("val_loss", 0.0)):
+        trouble.bad_validation(state, plan, run, values["val_loss"])
+        return Outcome.NON_FINITE
+    progress.early = plan.patience is not None and progress.stale >= plan.patience
+    (overdue,) = run.ranks.agree(time.monotonic() - run.saved_at > plan.save_seconds)
+    if improved or last or progress.early or overdue:
+        save(state, plan, run, best=improved)
+    if progress.early and not last:
+        run.events.append("early_stop", epoch=plan.first_epoch + epoch, best_epoch=progress.best_epoch)
+    return Outcome.DONE if last or progress.early else None
 
 
-def validation_values(evaluation: Evaluation) -> dict[str, float]:
-    """Return val_loss and val_<label>_<error> as recorded quantities."""
-    values = {"val_loss": evaluation.loss}
-    for label, errors in evaluation.errors.items():
-        values |= {
-            f"val_{label}_{kind}": errors[kind] for kind in ("mae", "bias", "sigma_mad") if kind in errors
-        }
-    return values
+def _values(run: Run) -> dict[str, float] | None:
+    return validation_values(run.evaluate())
 
 
-def clip(network: nn.Module, plan: Plan, norm: Tensor) -> None:
-    """Clip the gradients as planned, by their global norm, which is known, or each element."""
-    if plan.gradient_clip_val is None:
-        return
-    if plan.gradient_clip == "value":
-        clip_grad_value_(network.parameters(), plan.gradient_clip_val)
-    else:
-        clip_grads_with_norm_(network.parameters(), plan.gradient_clip_val, norm)
+def _wishes(state: State, plan: Plan, run: Run) -> tuple[bool, bool]:
+    """Return whether to stop and whether to save, the same on every rank."""
+    step = state.progress.step
+    save = time.monotonic() - run.saved_at > plan.save_seconds
+    save = save or (plan.save_steps is not None and due(step, plan.save_steps))
+    if run.ranks.alone:
+        return run.stop.asked, save
+    if not due(step, AGREE_STEPS) and not state.batches.epoch_ended:
+        return False, False
+    stop, save = run.ranks.agree(run.stop.asked, save)
+    return stop, save
 
 
-def _note_best(state: State, value: float) -> bool:
-    """Remember a new best; a value that is not finite is never one."""
-    if math.isfinite(value) and value < state.progress.best:
-        state.progress.best, state.progress.best_epoch, state.progress.stale = value, state.batches.epoch, 0
+def flush(state: State, plan: Plan, run: Run, learner: Learner | None = None) -> bool:
+    """Write the steps that were kept; False when the host had to go back to one that the device refused."""
+    lazy = learner is not None and learner.lazy
+    kept = run.recorder.flush(plan.first_epoch + state.batches.epoch, up_to_bad=lazy)
+    state.progress.add(kept.losses, kept.weights)
+    if learner is None or not lazy or not kept.bad:
         return True
-    state.progress.stale += 1
-    return False
+    return trouble.heard_late(state, plan, learner, run, kept.bad[0])
 
 
-def _save(state: State, run: Run, *, best: bool) -> None:
-    step, epoch = state.progress.step, state.batches.epoch
-    path = run.checkpoints.save(state.state_dict(), step=step, epoch=epoch, best=best)
+def save(state: State, plan: Plan, run: Run, *, best: bool = False) -> None:
+    """Save all that changes, and say so in the events; every rank takes part, the first one writes."""
+    flush(state, plan, run)
+    step, epoch = state.progress.step, plan.first_epoch + state.batches.epoch
+    whole = state.state_dict()
+    whole["random"] = run.ranks.gathered(whole["random"])
+    run.saved_at = time.monotonic()
+    if not run.ranks.first:
+        return
+    path = run.checkpoints.save(whole, state.weights(), step=step, epoch=epoch, best=best)
     run.events.append(
         "checkpoint", step=step, epoch=epoch, file=path.name, best=best, size=path.stat().st_size,
         value=state.progress.best if best else None,
@@ -195,30 +187,57 @@ def _save(state: State, run: Run, *, best: bool) -> None:
     run.events.flush_to_disk()
 
 
-def _report_nonfinite(
-    state: State, run: Run, batch: Batch, loss: Tensor, norm: Tensor, predicted_BT: Tensor, rate: float
-) -> None:
-    run.recorder.flush(state.batches.epoch)
-    found = nonfinite.inspect(
-        state.network, loss, norm, predicted_BT,
-        [state.batches.rows.obsids[i] for i in batch.index_B.tolist()],
-        torch.cat((batch.continuum_BL, batch.normalized_BL), dim=1),
-    )  # fmt: skip
-    run.events.append(
-        "nonfinite",
-        step=state.progress.step + 1,
-        epoch=state.batches.epoch,
-        last_finite_loss=run.recorder.last_finite_loss,
-        learning_rate=rate,
-        **vars(found),
-    )
-    run.events.flush_to_disk()
+def due(count: int, every: int) -> bool:
+    """Tell whether something that happens every `every` times is due at `count`."""
+    return count % every == 0
 
 
-def _report_bad_validation(state: State, run: Run, value: float, rate: float) -> None:
-    run.events.append(
-        "nonfinite", step=state.progress.step, epoch=state.batches.epoch, what="val_loss", value=value,
-        last_finite_loss=run.recorder.last_finite_loss, learning_rate=rate, gradient_norm=None, obsids=[],
-        parameter=None,
-    )  # fmt: skip
-    run.events.flush_to_disk()
+def learning(network: nn.Module) -> None:
+    """Set the network to learn; parts that are frozen whole keep their statistics and drop nothing out."""
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
+
+
+def validation_values(evaluation: Evaluation) -> dict[str, float]:
+    """Return val_loss and val_<label>_<error> as recorded quantities."""
+    values = {"val_loss": evaluation.loss}
+    for label, errors in evaluation.errors.items():
+        values |= {f"val_{label}_{kind}": value for kind, value in errors.items() if kind != "n"}
+    return values
+
+
+def worth(monitor: str, value: float) -> float:
+    """Return a monitored value so that lower is better: r2 the other way round, a bias by its size."""
+    if monitor.endswith("_r2"):
+        return -value
+    return abs(value) if monitor.endswith("_bias") else value
+
+
+def note_best(state: State, plan: Plan, value: float) -> bool:
+    """Remember a new best; a value that is not finite is never one."""
+    progress = state.progress
+    state.rate.look(value)
+    if math.isfinite(value) and value < progress.best:
+        progress.best, progress.best_epoch = value, plan.first_epoch + state.batches.epoch
+        progress.stale = 0
+        return True
+    progress.stale += 1
+    return False
+
+
+def norms_by_part(learner: Learner) -> Callable[[], dict[str, float]]:
+    """Return a function that gives the gradient norm of each part at the step that was just made."""
+
+    def now() -> dict[str, float]:
+        if learner.norms_P is None:
+            return {}
+        names = [
+            n for n, p in learner.state.network.named_parameters() if p.requires_grad and p.grad is not None
+        ]
+        norms = learner.norms_P.tolist()
+        return part_norms(names, norms) if len(names) == len(norms) else {}
+
+    return now

@@ -11,13 +11,19 @@ from torch.nn import functional
 
 from engine.conf.schema import Training
 
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-Elementwise = Callable[[Tensor, Tensor], Tensor]
+Predicted = Tensor | tuple[Tensor, Tensor]
+"""What a network gives: scaled labels [B, T], or these and the logarithm of their sigmas."""
+Predict = Callable[[Tensor, Tensor], Predicted]
+Loss = Callable[[Predicted, Tensor], tuple[Tensor, Tensor]]
+Elementwise = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 _LOG_2 = math.log(2.0)
+_LOG_SIGMA = 10.0  # a sigma beyond e^10 times the scatter of a label, or below e^-10, says nothing
 
 
 def build_loss(training: Training, targets: Sequence[str] = ()) -> Loss:
     """Return a function (predicted [B, T], truth [B, T]) -> (mean loss, what the labels that counted weigh).
+
+    Losses are computed in float32 whatever the precision of the network (float64 stays).
 
     Of the error e, with d = huber_delta, g = focal_gamma, t = focal_threshold:
 
@@ -28,6 +34,8 @@ def build_loss(training: Training, targets: Sequence[str] = ()) -> Loss:
     log_cosh    log cosh e, as e + softplus(-2e) - log 2, which does not overflow
     focal       |e|^g |e|: large errors weigh more
     focal_easy  (1 - min(e^2/t, 1))^g e^2: errors of e^2 beyond t weigh nothing and are never learned
+    gaussian_nll  log s + e^2/(2 s^2), with the network's own sigma s for each label of each star (Nix &
+                Weigend 1994, ICNN, 55)
 
     With `label_weights` the mean is weighted by label; `targets` names the T labels in order.
     """
@@ -36,11 +44,12 @@ def build_loss(training: Training, targets: Sequence[str] = ()) -> Loss:
     if training.label_weights:
         weight_T = torch.tensor([training.label_weights.get(target, 1.0) for target in targets])
 
-    def loss(predicted_BT: Tensor, truth_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(predicted: Predicted, truth_BT: Tensor) -> tuple[Tensor, Tensor]:
+        predicted_BT, log_sigma_BT = parted(predicted)
         present_BT = ~torch.isnan(truth_BT)
         # The truth is filled before the difference: NaN times zero is NaN, also in the gradient.
         filled_BT = torch.where(present_BT, truth_BT, predicted_BT.detach())
-        each_BT = elementwise(predicted_BT.float(), filled_BT.float())
+        each_BT = elementwise(wide(predicted_BT), wide(filled_BT), log_sigma_BT)
         if weight_T is None:
             count = present_BT.sum()
             return (each_BT * present_BT).sum() / count.clamp(min=1), count
@@ -51,7 +60,31 @@ def build_loss(training: Training, targets: Sequence[str] = ()) -> Loss:
     return loss
 
 
+def parted(predicted: Predicted) -> tuple[Tensor, Tensor | None]:
+    """Return the labels a network gave and the logarithm of their sigmas, None if it gives none."""
+    return predicted if isinstance(predicted, tuple) else (predicted, None)
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return the values in float32; float64 stays."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def _elementwise(training: Training) -> Elementwise:
+    if training.loss == "gaussian_nll":
+        return _gaussian_nll
+    plain = _of_error(training)
+    return lambda predicted, truth, log_sigma: plain(predicted, truth)
+
+
+def _gaussian_nll(predicted: Tensor, truth: Tensor, log_sigma: Tensor | None) -> Tensor:
+    if log_sigma is None:
+        raise ValueError("gaussian_nll needs a network that gives sigmas")
+    variance = (2.0 * wide(log_sigma).clamp(-_LOG_SIGMA, _LOG_SIGMA)).exp()
+    return functional.gaussian_nll_loss(predicted, truth, variance, eps=1e-9, reduction="none")
+
+
+def _of_error(training: Training) -> Callable[[Tensor, Tensor], Tensor]:
     delta, gamma, threshold = training.huber_delta, training.focal_gamma, training.focal_threshold
 
     def mse(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -28,12 +28,20 @@ class Report:
     def __init__(self, *, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
+        self.heard = True
         self._log: TextIO | None = None
         self._early: list[str] = []
         self._bar: Any = None
         self._said_at = 0.0
         self._what = ""
         self._since = self._rows_said_at = 0.0
+
+    @classmethod
+    def silent(cls) -> Report:
+        """Return a report that nobody sees: another rank's than the first."""
+        report = cls()
+        report.heard = report.terminal = False
+        return report
 
     def keep_in(self, log: Path) -> None:
         """Also write every line to `log` from now on, and what was said before."""
@@ -44,11 +52,13 @@ class Report:
     def line(self, text: str) -> None:
         """Say one line."""
         self.rows_done()
-        self._say(text, self.stream)
+        if self.heard:
+            self._say(text, self.stream)
 
     def fact(self, text: str) -> None:
         """Say one line of what came out: stdout, so that a script can keep it apart from the progress."""
-        self._say(text, sys.stdout)
+        if self.heard:
+            self._say(text, sys.stdout)
 
     def _say(self, text: str, stream: TextIO) -> None:
         try:
@@ -60,7 +70,11 @@ class Report:
             # Nobody reads any more (`spectui train … | head`): the run goes on, the log keeps the words.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if self._log is not None:
-            print(text, file=self._log, flush=True)
+            try:
+                print(text, file=self._log, flush=True)
+            except OSError:
+                self._log = None  # a full disk: the words are on the screen, and the end has its own room
+                self._early = []
         else:
             self._early.append(text)
 

@@ -1,23 +1,26 @@
 """One training session: from a conf and loaded stars to an outcome, test errors and predictions.
 
-Builds what the loop needs, runs it, then looks at the test rows once, with the best weights.
+Builds what the loop needs, runs it stage by stage, then looks at the test rows once, with the best weights.
 """
 
 from __future__ import annotations
 
-import csv
+import gc
 import os
+import shutil
+import traceback
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 import engine
-from engine.conf.schema import Conf
+from engine.conf.schema import Conf, Training
 from engine.errors import BadInput
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
@@ -26,60 +29,75 @@ from engine.spectra.layout import needs
 from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
-from engine.train import augment, checkpoint, feed, loop
+from engine.train import augment, checkpoint, feed, loop, oom, trouble
 from engine.train.batches import Batches
-from engine.train.device import choose_device, seed_everything, set_threads
+from engine.train.device import (
+    check_precision,
+    choose_device,
+    seed_everything,
+    set_deterministic,
+    set_threads,
+)
 from engine.train.evaluate import Evaluation, evaluate
-from engine.train.losses import build_loss
-from engine.train.optim import build_optimizer, build_schedule
+from engine.train.learn import Arithmetic, Learner, set_precision
+from engine.train.losses import Loss, Predict, build_loss
+from engine.train.network import build_network, compile_parts, freeze, in_double, loaded_lines, take_weights
+from engine.train.optim import Rate, build_optimizer
+from engine.train.ranks import Ranks
 from engine.train.recorder import Recorder
 from engine.train.report import Report
 from engine.train.rows import Rows
+from engine.train.start import Start, lost_exactness
+from engine.train.state import Progress, Randomness, State, moving_average
 from engine.train.stop import Stop
 from engine.words import say
 from engine.workspace import Workspace
-from models import contract, registry
-from models.errors import ContractError, DuplicateModel, ModelError, UnknownModel
+from models import contract
 
 _EVALUATION_BATCH = 256
+BEFORE_FINETUNE = "best-before-finetune.pt"
 
 
-def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
-    """Build the network of a conf for `points` per branch, with real parameters in every layer.
+@dataclass
+class Ground:
+    """What all stages of a session share."""
 
-    Raises:
-        BadInput: the network is unknown or refuses its fields.
-    """
-    registry.discover(workspace.networks)
-    try:
-        labels = len(conf.data.targets)
-        network = registry.build(conf.model.name, points=points, labels=labels, fields=conf.model.fields)
-        contract.materialise(network, points, labels, name=conf.model.name)
-    except ModelError as error:
-        raise BadInput(worded(error)) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        problem = str(error).splitlines()[0]
-        raise BadInput(
-            say("train.no_network", model=conf.model.name, points=points, problem=problem)
-        ) from error
-    return network
+    workspace: Workspace
+    conf: Conf
+    folder: RunFolder
+    stars: Stars
+    split: Split
+    events: EventLog
+    report: Report
+    stop: Stop
+    start: Start
+    device: torch.device
+    ranks: Ranks
+    chosen: feed.Feed
+    scalers: Scalers
+    network: nn.Module
+    forward: Predict
+    checkpoints: checkpoint.Checkpoints
+    augmentation: augment.Augmentation | None
+    total_steps: int = 0
+    began: Progress = field(default_factory=Progress)
 
+    def rows(self, index_N: NDArray[np.intp]) -> Rows:
+        """Return rows of the set; they are scaled batch by batch."""
+        return self.chosen.part(index_N, **vars(self.scalers))
 
-def worded(error: ModelError) -> list[str]:
-    """Return what is wrong with a network in the user's language, a line each."""
-    if isinstance(error, UnknownModel):
-        near = ", ".join(f"'{name}'" for name in error.near)
-        text = (
-            say("models.unknown_near", name=error.name, near=near)
-            if near
-            else say("models.unknown", name=error.name)
-        )
-        known = say("models.known", names=", ".join(error.known))
-        return [text, known, *(say("models.broken", file=b.path, error=b.error) for b in error.broken)]
-    if isinstance(error, DuplicateModel):
-        return [say("models.duplicate", name=error.name, first=error.files[0], second=error.files[1])]
-    reason = error.reason if isinstance(error, ContractError) else str(error)
-    return [say("models.contract", name=getattr(error, "name", ""), reason=reason)]
+    def look_at(self, network: nn.Module, rows: Rows, loss_of: Loss, stop: Stop | None) -> Evaluation:
+        """Evaluate rows with a network, which may be the moving average of the one that learns."""
+        forward = self.forward if network is self.network else self.adapted(network)
+        return evaluate(
+            network, forward, rows, loss_of, self.scalers.labels, self.conf.data.targets,
+            batch_size=_EVALUATION_BATCH, stop=stop, precision=self.conf.training.precision,
+        )  # fmt: skip
+
+    def adapted(self, network: nn.Module) -> Predict:
+        """Return a forward pass of the two branches for a network."""
+        forward = contract.adapter(network)
+        return in_double(forward) if self.conf.training.precision == "fp64" else forward
 
 
 def run_session(
@@ -91,104 +109,322 @@ def run_session(
     events: EventLog,
     report: Report,
     stop: Stop,
+    start: Start | None = None,
+    ranks: Ranks | None = None,
 ) -> loop.Outcome:
     """Train, then test with the best weights; write everything into the run folder.
 
     Raises:
-        BadInput: device, network or labels cannot be used.
+        BadInput: device, network, weights or labels cannot be used.
         Stopped: stopping was asked before there was anything to save.
-        torch.OutOfMemoryError: it did not fit.
+        OutOfMemory: it did not fit.
     """
+    return _run(
+        _prepare(
+            workspace, conf, folder, stars, split, events, report, stop, start or Start(), ranks or Ranks()
+        )
+    )  # fmt: skip
+
+
+def _prepare(
+    workspace: Workspace, conf: Conf, folder: RunFolder, stars: Stars, split: Split, events: EventLog,
+    report: Report, stop: Stop, start: Start, ranks: Ranks,
+) -> Ground:  # fmt: skip
+    """Choose, scale, build: everything before the first stage."""
     settings = conf.training
     device = choose_device(settings.device)
-    threads = set_threads(settings.threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    check_precision(settings.precision, device)
+    threads = set_threads(settings.threads, start.threads)
     seed_everything(settings.seed)
+    set_precision(settings.precision)
+    set_deterministic(settings.deterministic)
     chosen = feed.choose(stars, conf.data.memory_share, device)
     stars = chosen.stars
-    scalers = _fit_scalers(workspace, conf, stars, split, events, report)
+    scalers = _fit_scalers(workspace, conf, stars, split, events, report, start)
     network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
     needs(stars.branches, contract.inputs_of(type(contract.unwrap(network))))
     parameters = contract.count_parameters(network)
     events.append(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
-        torch=torch.__version__, parameters=parameters,
+        torch=torch.__version__, parameters=parameters, processes=ranks.world, precision=settings.precision,
     )  # fmt: skip
+    if start.weights is not None:
+        loaded = take_weights(network, start.weights, partial=start.partial, source=start.source)
+        lines = loaded_lines(loaded)
+        events.append("weights", source=start.source, **vars(loaded))
+        for line in (say("train.from", source=start.source), *lines):
+            report.line(line)
     augmentation = _augmentation(conf, stars, split, device, events, report)
     if augmentation is None:
         chosen = chosen.scaled(scalers.continuum, scalers.normalized)
     _note_feed(chosen, events, report)
-    parts = {name: _rows(chosen, split.part(name), scalers) for name in ("train", "val", "test")}
-    if not len(parts["train"]):
-        raise BadInput(say("train.no_points", targets=", ".join(conf.data.targets)))
-
-    resampler = resample.plan(conf.data.resample, stars, split.train)
-    if resampler is not None:
-        events.append("resample", **resampler.facts)
-        report.line(resample.describe(resampler.facts))
-    batches = Batches(
-        parts["train"], settings.batch_size, settings.seed, resampler,
-        augmentation=augmentation, windows=chosen.windows(parts["train"], resampler),
-    )  # fmt: skip
-    steps = settings.epochs * batches.per_epoch
-    optimizer = build_optimizer(network, settings)
-    state = loop.State(
-        network, optimizer, build_schedule(optimizer, settings, steps, batches.per_epoch), batches
-    )
-    plan = loop.Plan(
-        settings.epochs, steps, settings.gradient_clip_val, settings.gradient_clip, settings.patience,
-        settings.evaluate_every,
-    )  # fmt: skip
-    loss_of = build_loss(settings, conf.data.targets)
+    if settings.compile:
+        parts = compile_parts(network)
+        report.line(say("train.compiled", parts=", ".join(parts)))
+    if ranks.rank:
+        torch.manual_seed(settings.seed + ranks.rank)  # dropout; the weights are the first rank's
+    facts = {**_facts(conf, stars, scalers, threads), "world": ranks.world, "device": str(device)}
     forward = contract.adapter(network)
-
-    def look_at(name: str, stop: Stop | None = stop) -> Evaluation:
-        return evaluate(
-            network, forward, parts[name], loss_of, scalers.labels, conf.data.targets,
-            batch_size=_EVALUATION_BATCH, stop=stop,
-        )  # fmt: skip
-
-    checkpoints = checkpoint.Checkpoints(folder.checkpoints, _facts(conf, stars, scalers, threads))
-    recorder = Recorder(
-        events, report, epochs=settings.epochs, total_steps=steps, seconds=settings.record_seconds
-    )
-    events.append(
-        "plan", epochs=settings.epochs, total_steps=steps, steps_per_epoch=batches.per_epoch,
-        monitor="val_loss", monitored="val" if len(parts["val"]) else "train",
+    return Ground(
+        workspace, conf, folder, stars, split, events, report, stop, start, device, ranks, chosen, scalers,
+        network, in_double(forward) if settings.precision == "fp64" else forward,
+        checkpoint.Checkpoints(folder.checkpoints, facts, settings.keep_checkpoints), augmentation,
     )  # fmt: skip
-    report.line(
-        say(
-            "train.plan",
-            model=conf.model.name,
-            parameters=f"{parameters:,}",
-            device=device,
-            epochs=settings.epochs,
-            per_epoch=batches.per_epoch,
-        )
-    )
-    events.append("phase", phase="training")
-    report.begin(steps, state.progress.step)
-    # Without validation rows the training rows are looked at in their place, and the plan event says so.
-    monitored = "val" if len(parts["val"]) else "train"
-    run = loop.Run(events, recorder, checkpoints, lambda: look_at(monitored), stop)
+
+
+def _run(ground: Ground) -> loop.Outcome:
+    """Run the stages that are left, then test."""
+    stages = _stages(ground)
+    planned = [stage.planned for stage in stages]
+    first = stages[0].batches
+    val = ground.split.val
+    ground.total_steps = sum(planned)
+    ground.events.append(
+        "plan", epochs=sum(stage.training.epochs for stage in stages), total_steps=ground.total_steps,
+        steps_per_epoch=first.steps_per_epoch, monitor=ground.conf.training.monitor,
+        monitored="val" if len(val) else "train",
+    )  # fmt: skip
+    _say_plan(ground, stages)
+    ground.events.append("phase", phase="training")
+    ground.report.begin(ground.total_steps, ground.start.step)
+    outcome = loop.Outcome.DONE
     try:
-        outcome = loop.train(state, plan, forward, loss_of, run)
+        for stage in stages:
+            if stage.number < ground.start.stage:
+                continue
+            outcome = _train_stage(ground, stage)
+            if outcome is not loop.Outcome.DONE:
+                break
     finally:
-        batches.close()
-    report.close()
-    if outcome is loop.Outcome.DONE:
-        events.append("phase", phase="testing")
-        best = checkpoint.load(folder.checkpoints / "best.pt")
-        network.load_state_dict(best["state"]["network"])
-        _test(conf, folder, parts, stars, split, events, report, look_at, best["epoch"])
+        for stage in stages:
+            stage.batches.close()
+        ground.report.close()
+    if outcome is loop.Outcome.DONE and ground.ranks.first:
+        _finish(ground, stages[-1])
     return outcome
 
 
+@dataclass
+class Stage:
+    """One stage: its number, how it trains, and on which rows."""
+
+    number: int
+    training: Training
+    batches: Batches
+    val: Rows
+    frozen: list[str]
+
+    @property
+    def planned(self) -> int:
+        return self.training.epochs * self.batches.steps_per_epoch
+
+
+def _stages(ground: Ground) -> list[Stage]:
+    """Return the stages of the conf: training, fine-tuning, or both."""
+    conf = ground.conf
+    stages: list[Stage] = []
+    if conf.training.epochs:
+        stages.append(_stage(ground, len(stages), conf.training, [], ""))
+    if conf.finetune.epochs:
+        names = ("epochs", "learning_rate", "schedule", "warmup_epochs")
+        own = {name: getattr(conf.finetune, name) for name in names}
+        floor = min(conf.training.min_learning_rate, conf.finetune.learning_rate)
+        training = conf.training.model_copy(update={**own, "min_learning_rate": floor})
+        stages.append(_stage(ground, len(stages), training, conf.finetune.freeze, conf.finetune.filter))
+        # a pattern that matches nothing is found now, not after the first stage
+        freeze(ground.network, conf.finetune.freeze)
+        freeze(ground.network, [])
+    return stages
+
+
+def _stage(ground: Ground, number: int, training: Training, frozen: list[str], expression: str) -> Stage:
+    conf, split, stars = ground.conf, ground.split, ground.stars
+    parts = {"train": split.train, "val": split.val}
+    if expression:
+        parts = {name: _filtered(stars, index_N, expression, name) for name, index_N in parts.items()}
+        ground.report.line(
+            say("train.filtered", filter=expression, train=len(parts["train"]), val=len(parts["val"]))
+        )
+    rows = ground.rows(parts["train"])
+    if not len(rows):
+        raise BadInput(say("train.no_points", targets=", ".join(conf.data.targets)))
+    resampler = resample.plan(conf.data.resample, stars, parts["train"])
+    if resampler is not None:
+        ground.events.append("resample", **resampler.facts)
+        ground.report.line(resample.describe(resampler.facts))
+    batches = Batches(
+        rows, training.batch_size, training.seed + number, resampler, augmentation=ground.augmentation,
+        windows=ground.chosen.windows(rows, resampler), accumulate=training.accumulate, ranks=ground.ranks,
+    )  # fmt: skip
+    # Without validation rows the training rows are looked at in their place, and the plan event says so.
+    val = ground.rows(parts["val"]) if len(parts["val"]) else rows
+    return Stage(number, training, batches, val, frozen)
+
+
+def _filtered(stars: Stars, index_N: NDArray[np.intp], expression: str, part: str) -> NDArray[np.intp]:
+    """Return the rows of a part for which the filter of the conf holds.
+
+    Raises:
+        BadInput: the filter cannot be read, or no training row is left.
+    """
+    from engine.spectra.facts_select import matching
+
+    try:
+        mask_S = matching(stars, expression)
+    except BadInput as error:
+        raise BadInput([f"finetune.filter: {line}" for line in error.lines]) from error
+    kept = index_N[mask_S[index_N]]
+    if part == "train" and len(kept) < 2:
+        raise BadInput(say("train.filter_nothing", filter=expression, stars=len(kept)))
+    return kept
+
+
+def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
+    """Train one stage, from its beginning or from where the checkpoint is."""
+    training, network, batches = stage.training, ground.network, stage.batches
+    resumed = ground.start.whole if ground.start.stage == stage.number else None
+    if resumed is None and stage.number:
+        _start_from_best(ground)
+    frozen = freeze(network, stage.frozen)
+    together = ground.ranks.wrap(network, ground.device)
+    optimizer = build_optimizer(network.parameters(), training)
+    rate = Rate(optimizer, training, stage.planned, batches.steps_per_epoch)
+    state = State(
+        network, optimizer, rate, batches, Randomness(ground.device),
+        Progress(stage=stage.number, step=ground.began.step, began_step=ground.began.step,
+                 began_epoch=ground.began.began_epoch),
+        torch.amp.GradScaler(ground.device.type) if training.precision == "fp16" else None,
+        None if training.ema_decay is None else moving_average(network, training.ema_decay),
+    )  # fmt: skip
+    lost: list[str] = []
+    if resumed is not None:
+        trouble.restore(state, resumed, ground.ranks.rank)
+        lost = lost_exactness(resumed, ground.checkpoints.facts)
+        _say_resumed(ground, state, lost)
+    progress = state.progress
+    plan = loop.Plan(
+        progress.began_step + stage.planned, progress.began_step, progress.began_epoch, training.patience,
+        training.evaluate_every, training.monitor, training.save_seconds, training.save_steps,
+        training.on_nonfinite, training.nonfinite_limit,
+    )  # fmt: skip
+    if stage.number:
+        ground.events.append(
+            "stage", stage="finetune", step=progress.step, frozen=frozen, rows=len(batches.rows)
+        )
+        ground.report.line(say("train.finetune", rows=len(batches.rows), frozen=len(frozen)))
+    loss_of = build_loss(training, ground.conf.data.targets)
+    how = Arithmetic(
+        training.precision,
+        training.gradient_clip_val,
+        training.gradient_clip,
+        training.on_nonfinite == "skip",
+    )
+    if isinstance(together, DistributedDataParallel):
+        forward = ground.adapted(together)
+        learner = Learner(state, forward, loss_of, how, ground.ranks, together, ground.forward)
+    else:
+        learner = Learner(state, ground.forward, loss_of, how)
+    recorder = Recorder(
+        ground.events, ground.report, epochs=ground.conf.training.epochs + ground.conf.finetune.epochs,
+        total_steps=ground.total_steps, seconds=training.record_seconds, device=ground.device,
+        written=0 if lost else ground.start.written,
+    )  # fmt: skip
+    recorder.parts = loop.norms_by_part(learner)
+
+    def look() -> Evaluation:
+        with state.evaluated() as evaluated:
+            return ground.look_at(evaluated, stage.val, loss_of, ground.stop)
+
+    run = loop.Run(
+        ground.events, recorder, ground.checkpoints, look, ground.stop, ground.ranks, ground.stars.wavelength
+    )
+    try:
+        outcome = loop.train(state, plan, learner, run)
+    except (RuntimeError, MemoryError) as error:
+        if not oom.is_out_of_memory(error):
+            raise
+        problem = error
+        traceback.clear_frames(error.__traceback__)
+    else:
+        ground.began = Progress(step=progress.step, began_epoch=progress.began_epoch + batches.epoch)
+        return outcome
+    # outside the except: its frames hold what did not fit
+    text, problem = str(problem), None  # type: ignore[assignment]
+    gc.collect()
+    raise oom.OutOfMemory(oom.look_into(text, learner, batches.rows, batches.batch_size))
+
+
+def _start_from_best(ground: Ground) -> None:
+    """Give the network the best weights of the stage before, and keep those under a name of their own."""
+    if not ground.ranks.first:
+        return  # they come from the first rank when the network is wrapped
+    best = ground.folder.checkpoints / "best.pt"
+    ground.network.load_state_dict(checkpoint.weights_of(checkpoint.load(best)))
+    kept = ground.folder.checkpoints / BEFORE_FINETUNE
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(best, kept)
+    except OSError:
+        shutil.copyfile(best, kept)
+
+
+def _finish(ground: Ground, last: Stage) -> None:
+    """Test with the best weights, and export them."""
+    from engine.train.outputs import write_outputs
+
+    ground.events.append("phase", phase="testing")
+    best = checkpoint.load(ground.folder.checkpoints / "best.pt")
+    ground.network.load_state_dict(checkpoint.weights_of(best))
+    loss_of = build_loss(last.training, ground.conf.data.targets)
+    parts = {name: ground.rows(ground.split.part(name)) for name in ("train", "val", "test")}
+    write_outputs(
+        ground.conf, ground.folder, parts, ground.stars, ground.split, ground.events, ground.report,
+        lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
+    )  # fmt: skip
+    checkpoint.export(ground.folder.path / "export", best)
+
+
+def _say_plan(ground: Ground, stages: list[Stage]) -> None:
+    text = say(
+        "train.plan", model=ground.conf.model.name,
+        parameters=f"{contract.count_parameters(ground.network):,}", device=ground.device,
+        epochs=sum(stage.training.epochs for stage in stages), per_epoch=stages[0].batches.steps_per_epoch,
+    )  # fmt: skip
+    ground.report.line(text)
+
+
+def _say_resumed(ground: Ground, state: State, lost: list[str]) -> None:
+    """Record and say from where the run goes on, and what is lost of its exactness."""
+    step = state.progress.step
+    ground.events.append("resume", step=step, attempt=ground.start.attempt, exact=not lost, lost=lost)
+    ground.report.line(say("train.resumed", step=step, file=ground.start.file))
+    for line in lost:
+        ground.report.line(line)
+
+
 def _fit_scalers(
-    workspace: Workspace, conf: Conf, stars: Stars, split: Split, events: EventLog, report: Report
+    workspace: Workspace,
+    conf: Conf,
+    stars: Stars,
+    split: Split,
+    events: EventLog,
+    report: Report,
+    start: Start,
 ) -> Scalers:
-    """Fit on the training rows, or take a stats file's numbers; say once which columns have no spread."""
+    """Fit on the training rows, or take a stats file's numbers, or those of the run the weights come from.
+
+    Says once which columns have no spread.
+    """
     given = stats.fixed(workspace, conf.data)
     scalers = Scalers.fitted(conf.data, stars, split.train, given.scalers)
+    if start.scalers is not None and not given.scalers:
+        fitting = _fitting(start.scalers, scalers, conf, start)
+        if fitting is not None:
+            report.line(say("train.from_scalers", source=start.source))
+            return fitting
+        report.line(say("train.from_other_scalers", source=start.source))
     warnings = scalers.warnings(stars)
     for text in warnings:
         events.append("message", level="warning", text=text)
@@ -197,9 +433,14 @@ def _fit_scalers(
     return scalers
 
 
-def _rows(chosen: feed.Feed, index_N: NDArray[np.intp], scalers: Scalers) -> Rows:
-    """Return the rows of one part; they are scaled batch by batch."""
-    return chosen.part(index_N, **vars(scalers))
+def _fitting(state: Mapping[str, Any], fitted: Scalers, conf: Conf, start: Start) -> Scalers | None:
+    """Return the scalers of another run where they are of the same kinds, sizes and labels."""
+    theirs = Scalers.from_state(state)
+    same = list(start.targets) == list(conf.data.targets) and all(
+        mine.kind == other.kind and mine.centre.shape == other.centre.shape
+        for mine, other in zip(vars(fitted).values(), vars(theirs).values(), strict=True)
+    )
+    return theirs if same else None
 
 
 def _note_feed(chosen: feed.Feed, events: EventLog, report: Report) -> None:
@@ -237,118 +478,6 @@ def _facts(conf: Conf, stars: Stars, scalers: Scalers, threads: int) -> Mapping[
         "threads": threads,
         "versions": {"spectui": engine.__version__, "torch": str(torch.__version__), "numpy": np.__version__},
     }
-
-
-def _test(
-    conf: Conf,
-    folder: RunFolder,
-    parts: Mapping[str, Rows],
-    stars: Stars,
-    split: Split,
-    events: EventLog,
-    report: Report,
-    look_at: Any,
-    best_epoch: int,
-) -> None:
-    """Look at the held-out rows once with the best weights; write predictions, metrics and the test event."""
-    targets = conf.data.targets
-    train_mean_T = np.nanmean(stars.labels[split.train].astype(np.float64), axis=0)
-    rows: list[dict[str, Any]] = []
-    values: dict[str, float] = {}
-    for part in ("val", "test"):
-        if not len(parts[part]):
-            continue
-        seen: Evaluation = look_at(part, None)
-        _write_predictions(folder.predictions / f"{part}.csv", parts[part].obsids, targets, seen)
-        for column, label in enumerate(targets):
-            errors = dict(seen.errors[label])
-            truth_N = seen.truth_NT[:, column]
-            if errors.get("n"):
-                errors["mean_mae"] = float(np.nanmean(np.abs(truth_N - train_mean_T[column])))
-            rows.append({"part": part, "label": label, **errors})
-            if part == "test":
-                values |= {f"{label}_{kind}": value for kind, value in errors.items()}
-        if part == "test":
-            values["loss"] = seen.loss
-    _write_metrics(folder.metrics, rows)
-    tested = [row for row in rows if row["part"] == "test"]
-    if tested:
-        events.append("test", epoch=best_epoch, values=values, stars=len(parts["test"]))
-        for line in test_table(tested, len(parts["test"]), best_epoch):
-            report.fact(line)
-
-
-def test_table(rows: list[dict[str, Any]], stars: int, best_epoch: int) -> list[str]:
-    """Return the table of test errors as lines."""
-    words = {
-        name: say(f"train.test_words.{name}")
-        for name in ("label", "n", "mae", "mean", "ratio", "scatter", "bias")
-    }
-    lines = [say("train.test_title", stars=stars, epoch=best_epoch), say("train.test_head", **words)]
-    for row in rows:
-        shown = {
-            "label": row["label"],
-            "n": row["n"],
-            "mae": "-",
-            "mean": "-",
-            "ratio": "-",
-            "scatter": "-",
-            "bias": "-",
-        }
-        if row["n"]:
-            shown |= {
-                "mae": f"{row['mae']:.4g}",
-                "mean": f"{row['mean_mae']:.4g}",
-                "ratio": f"{row['mae'] / row['mean_mae']:.2f}" if row["mean_mae"] else "-",
-                "scatter": f"{row['sigma_mad']:.4g}",
-                "bias": f"{row['bias']:+.3g}",
-            }
-        lines.append(say("train.test_head", **shown))
-    return lines
-
-
-def _write_predictions(path: Path, obsids: list[str], targets: list[str], seen: Evaluation) -> None:
-    """Write obsid, then truth and prediction of each label, in the order of the rows."""
-    with _beside(path) as (file, done):
-        writer = csv.writer(file)
-        writer.writerow(["obsid", *(f"{t}_{kind}" for t in targets for kind in ("true", "pred"))])
-        for row, obsid in enumerate(obsids):
-            pairs = zip(seen.truth_NT[row].tolist(), seen.predicted_NT[row].tolist(), strict=True)
-            writer.writerow([obsid, *("" if np.isnan(v) else f"{v:.6g}" for pair in pairs for v in pair)])
-        done()
-
-
-def _write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
-    names = ["part", "label", "n", "mae", "rmse", "bias", "sigma_mad", "r2", "mean_mae"]
-    with _beside(path) as (file, done):
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        done()
-
-
-class _beside:  # noqa: N801 - used as a with-statement
-    """Write a table beside its place and move it in when it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.beside = path.with_name(f".{path.name}.tmp")
-        self.whole = False
-
-    def __enter__(self) -> tuple[Any, Any]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.beside.open("w", newline="", encoding="utf-8")
-        return self.file, self._done
-
-    def _done(self) -> None:
-        self.whole = True
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        if self.whole:
-            self.beside.replace(self.path)
-        else:
-            self.beside.unlink(missing_ok=True)
 
 
 def _device_name(device: torch.device) -> str:

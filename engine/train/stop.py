@@ -6,7 +6,20 @@ Installed before torch is imported, because loading torch takes seconds in which
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType
+from typing import ClassVar
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+VERBS = ("train", "resume")
+
+
+def note_early(argv: Sequence[str]) -> None:
+    """Begin to note signals when these words train: called before anything slow is imported."""
+    if any(word in VERBS for word in argv):
+        Stop.early()
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the user asked
@@ -20,10 +33,21 @@ class Stop:
         self.asked = False
         self.by = ""
 
+    _first: ClassVar[Stop | None] = None
+
+    @classmethod
+    def early(cls) -> Stop:
+        """Return the wish of this process, noted from the first call on: before anything slow is imported."""
+        if cls._first is None:
+            cls._first = cls().install()
+        return cls._first
+
     def install(self) -> Stop:
         """Take SIGTERM, SIGINT and SIGUSR1 as a wish to save and stop."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in SIGNALS:
             signal.signal(number, self._note)
+        # A launcher holds them back until now: asked to stop at birth, a run ends as one that was asked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def check(self) -> None:

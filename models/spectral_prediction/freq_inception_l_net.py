@@ -180,7 +180,8 @@ class FrequencyEncoder(nn.Module):
         """Return the features [B, D]."""
         # Half-precision FFTs exist for powers of two only, and would lose the small frequencies.
         with torch.autocast(continuum_BL.device.type, enabled=False):
-            spectrum_BF = torch.fft.rfft(continuum_BL.float(), norm="ortho")
+            wide_BL = continuum_BL if continuum_BL.dtype == torch.float64 else continuum_BL.float()
+            spectrum_BF = torch.fft.rfft(wide_BL, norm="ortho")
             parts_B2F = torch.stack((spectrum_BF.real, spectrum_BF.imag), dim=1)
         y_BD: Tensor = self.mlp(self.convolutions(parts_B2F).mean(dim=2))
         return y_BD

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from models import register_model
+from models.parts.sigmas import Labels, LabelsAndSigmas
 
 
 @register_model("MLP")
@@ -22,10 +23,16 @@ class MLP(nn.Module):
     Args:
         hidden: units of the hidden layers, first to last.
         dropout: share of the hidden units that a training step switches off.
+        sigmas: give an uncertainty with each label, for the loss gaussian_nll.
     """
 
     def __init__(
-        self, points: int, labels: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.1
+        self,
+        points: int,
+        labels: int,
+        hidden: Sequence[int] = (256, 128),
+        dropout: float = 0.1,
+        sigmas: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -33,9 +40,10 @@ class MLP(nn.Module):
         for units in hidden:
             layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
             width = units
-        self.layers = nn.Sequential(*layers, nn.Linear(width, labels))
+        last = LabelsAndSigmas(width, labels) if sigmas else nn.Linear(width, labels)
+        self.layers = nn.Sequential(*layers, last)
 
-    def forward(self, concatenated_BD: Tensor) -> Tensor:
-        """Return the scaled labels [B, T]."""
-        y_BT: Tensor = self.layers(concatenated_BD)
+    def forward(self, concatenated_BD: Tensor) -> Labels:
+        """Return the scaled labels [B, T], with `sigmas` and the logarithm of their sigmas [B, T]."""
+        y_BT: Labels = self.layers(concatenated_BD)
         return y_BT

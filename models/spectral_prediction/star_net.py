@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from models import register_model
+from models.parts.sigmas import Labels, LabelsAndSigmas
 
 
 @register_model("StarNet")
@@ -25,6 +26,7 @@ class StarNet(nn.Module):
         kernel: points that each convolution sees.
         pool: points that the pooling joins into one.
         hidden: units of the hidden layers.
+        sigmas: give an uncertainty with each label, for the loss gaussian_nll.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class StarNet(nn.Module):
         kernel: int = 8,
         pool: int = 4,
         hidden: Sequence[int] = (256, 128),
+        sigmas: bool = False,
     ) -> None:
         super().__init__()
         length = (points - len(filters) * (kernel - 1)) // pool
@@ -51,14 +54,16 @@ class StarNet(nn.Module):
         for units in hidden:
             layers += [nn.Linear(width, units), nn.ReLU()]
             width = units
-        last = nn.Linear(width, labels)
+        last = LabelsAndSigmas(width, labels) if sigmas else nn.Linear(width, labels)
         self.head = nn.Sequential(*layers, last)
         self.apply(_he_normal)
-        nn.init.kaiming_normal_(last.weight, nonlinearity="linear")  # no ReLU follows it
+        for linear in last.modules():
+            if isinstance(linear, nn.Linear):
+                nn.init.kaiming_normal_(linear.weight, nonlinearity="linear")  # no ReLU follows it
 
-    def forward(self, normalized_BL: Tensor) -> Tensor:
-        """Return the scaled labels [B, T]."""
-        y_BT: Tensor = self.head(self.features(normalized_BL[:, None, :]))
+    def forward(self, normalized_BL: Tensor) -> Labels:
+        """Return the scaled labels [B, T], with `sigmas` and the logarithm of their sigmas [B, T]."""
+        y_BT: Labels = self.head(self.features(normalized_BL[:, None, :]))
         return y_BT
 
 
