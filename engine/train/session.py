@@ -5,10 +5,8 @@ Builds what the loop needs, runs it, then looks at the test rows once, with the 
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,7 @@ from engine.spectra.layout import needs
 from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
-from engine.train import augment, checkpoint, feed, loop
+from engine.train import augment, checkpoint, feed, loop, model_text, outputs
 from engine.train.batches import Batches
 from engine.train.device import choose_device, seed_everything, set_threads
 from engine.train.evaluate import Evaluation, evaluate
@@ -113,6 +111,7 @@ def run_session(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
         torch=torch.__version__, parameters=parameters,
     )  # fmt: skip
+    model_text.write(folder, conf, network)
     augmentation = _augmentation(conf, stars, split, device, events, report)
     if augmentation is None:
         chosen = chosen.scaled(scalers.continuum, scalers.normalized)
@@ -179,7 +178,9 @@ def run_session(
         events.append("phase", phase="testing")
         best = checkpoint.load(folder.checkpoints / "best.pt")
         network.load_state_dict(best["state"]["network"])
-        _test(conf, folder, parts, stars, split, events, report, look_at, best["epoch"])
+        outputs.write(
+            conf, folder, parts, stars, split, scalers.labels, events, report, look_at, best["epoch"]
+        )
     return outcome
 
 
@@ -237,118 +238,6 @@ def _facts(conf: Conf, stars: Stars, scalers: Scalers, threads: int) -> Mapping[
         "threads": threads,
         "versions": {"spectui": engine.__version__, "torch": str(torch.__version__), "numpy": np.__version__},
     }
-
-
-def _test(
-    conf: Conf,
-    folder: RunFolder,
-    parts: Mapping[str, Rows],
-    stars: Stars,
-    split: Split,
-    events: EventLog,
-    report: Report,
-    look_at: Any,
-    best_epoch: int,
-) -> None:
-    """Look at the held-out rows once with the best weights; write predictions, metrics and the test event."""
-    targets = conf.data.targets
-    train_mean_T = np.nanmean(stars.labels[split.train].astype(np.float64), axis=0)
-    rows: list[dict[str, Any]] = []
-    values: dict[str, float] = {}
-    for part in ("val", "test"):
-        if not len(parts[part]):
-            continue
-        seen: Evaluation = look_at(part, None)
-        _write_predictions(folder.predictions / f"{part}.csv", parts[part].obsids, targets, seen)
-        for column, label in enumerate(targets):
-            errors = dict(seen.errors[label])
-            truth_N = seen.truth_NT[:, column]
-            if errors.get("n"):
-                errors["mean_mae"] = float(np.nanmean(np.abs(truth_N - train_mean_T[column])))
-            rows.append({"part": part, "label": label, **errors})
-            if part == "test":
-                values |= {f"{label}_{kind}": value for kind, value in errors.items()}
-        if part == "test":
-            values["loss"] = seen.loss
-    _write_metrics(folder.metrics, rows)
-    tested = [row for row in rows if row["part"] == "test"]
-    if tested:
-        events.append("test", epoch=best_epoch, values=values, stars=len(parts["test"]))
-        for line in test_table(tested, len(parts["test"]), best_epoch):
-            report.fact(line)
-
-
-def test_table(rows: list[dict[str, Any]], stars: int, best_epoch: int) -> list[str]:
-    """Return the table of test errors as lines."""
-    words = {
-        name: say(f"train.test_words.{name}")
-        for name in ("label", "n", "mae", "mean", "ratio", "scatter", "bias")
-    }
-    lines = [say("train.test_title", stars=stars, epoch=best_epoch), say("train.test_head", **words)]
-    for row in rows:
-        shown = {
-            "label": row["label"],
-            "n": row["n"],
-            "mae": "-",
-            "mean": "-",
-            "ratio": "-",
-            "scatter": "-",
-            "bias": "-",
-        }
-        if row["n"]:
-            shown |= {
-                "mae": f"{row['mae']:.4g}",
-                "mean": f"{row['mean_mae']:.4g}",
-                "ratio": f"{row['mae'] / row['mean_mae']:.2f}" if row["mean_mae"] else "-",
-                "scatter": f"{row['sigma_mad']:.4g}",
-                "bias": f"{row['bias']:+.3g}",
-            }
-        lines.append(say("train.test_head", **shown))
-    return lines
-
-
-def _write_predictions(path: Path, obsids: list[str], targets: list[str], seen: Evaluation) -> None:
-    """Write obsid, then truth and prediction of each label, in the order of the rows."""
-    with _beside(path) as (file, done):
-        writer = csv.writer(file)
-        writer.writerow(["obsid", *(f"{t}_{kind}" for t in targets for kind in ("true", "pred"))])
-        for row, obsid in enumerate(obsids):
-            pairs = zip(seen.truth_NT[row].tolist(), seen.predicted_NT[row].tolist(), strict=True)
-            writer.writerow([obsid, *("" if np.isnan(v) else f"{v:.6g}" for pair in pairs for v in pair)])
-        done()
-
-
-def _write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
-    names = ["part", "label", "n", "mae", "rmse", "bias", "sigma_mad", "r2", "mean_mae"]
-    with _beside(path) as (file, done):
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        done()
-
-
-class _beside:  # noqa: N801 - used as a with-statement
-    """Write a table beside its place and move it in when it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.beside = path.with_name(f".{path.name}.tmp")
-        self.whole = False
-
-    def __enter__(self) -> tuple[Any, Any]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.beside.open("w", newline="", encoding="utf-8")
-        return self.file, self._done
-
-    def _done(self) -> None:
-        self.whole = True
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        if self.whole:
-            self.beside.replace(self.path)
-        else:
-            self.beside.unlink(missing_ok=True)
 
 
 def _device_name(device: torch.device) -> str:
