@@ -21,7 +21,7 @@ from engine.figures import predictions as figures
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder, write_whole
 from engine.spectra.resample import CLASSES
-from engine.spectra.scale import Scaler
+from engine.spectra.scale import Scaler, fit
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
 from engine.train.evaluate import Evaluation
@@ -91,12 +91,10 @@ def error_scale(labels: Scaler, train_NT: NDArray[np.float64]) -> NDArray[np.flo
     Where the scaler changes nothing, the standard deviation of the training labels takes its place: K and dex
     are never pooled. NaN, which leaves the label out, where the training labels do not vary.
     """
-    scale_T = np.broadcast_to(labels.scale, train_NT.shape[1:]).astype(np.float64)
-    if labels.kind == "none":
-        scale_T = np.sqrt(_means((train_NT - _means(train_NT)) ** 2))
-    else:
-        scale_T[list(labels.flat)] = math.nan
-    return np.where(scale_T > 0, scale_T, math.nan)
+    taken = fit("standard", train_NT) if labels.kind == "none" else labels
+    scale_T = np.abs(np.broadcast_to(taken.scale, train_NT.shape[1:])).astype(np.float64)
+    scale_T[list(taken.flat)] = math.nan
+    return scale_T
 
 
 def test_table(rows: list[dict[str, Any]], stars: int, best_epoch: int) -> list[str]:
