@@ -104,6 +104,19 @@ class RunFolder:
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 
+    @property
+    def metrics_feh(self) -> Path:
+        return self.path / "metrics_feh.csv"
+
+    @property
+    def confusion_feh(self) -> Path:
+        return self.path / "confusion_feh.csv"
+
+    @property
+    def model_text(self) -> Path:
+        """What the network is: fields, parameter counts, modules."""
+        return self.path / "model.txt"
+
     def read_json(self, path: Path) -> dict[str, Any]:
         """Return a JSON file of the folder; empty when it is not there (yet)."""
         try:

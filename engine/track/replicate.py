@@ -106,8 +106,12 @@ def _create(api: Any, experiment: str, record: Record, conf: dict[str, Any]) -> 
         tags["mlflow.source.git.commit"] = git["commit"]
     # A try that broke off half-way has made it already: it is filled, not made twice.
     made = api.search_runs([experiment], f"tags.`spectui.run_id` = '{record.run_id}'", max_results=1)
-    run = made[0] if made else api.create_run(
-        experiment, start_time=int(record.created_at * 1000), tags=tags, run_name=record.name
+    run = (
+        made[0]
+        if made
+        else api.create_run(
+            experiment, start_time=int(record.created_at * 1000), tags=tags, run_name=record.name
+        )
     )
     parameters = [Param(_key(key), _parameter(value)) for key, value in flatten(conf).items()]
     for first in range(0, len(parameters), 100):
@@ -160,7 +164,8 @@ def _close(api: Any, run_id: str, folder: RunFolder, record: Record) -> None:
         draw_curves(full)
     for figure in sorted(folder.figures.glob("*.pdf")):
         api.log_artifact(run_id, str(figure))
-    for path in (folder.conf, folder.metrics, folder.split, folder.log):
+    texts = (folder.conf, folder.split, folder.log, folder.metrics, folder.metrics_feh, folder.confusion_feh)
+    for path in (*texts, folder.model_text):
         if path.is_file() and path.stat().st_size:
             api.log_artifact(run_id, str(path))
     best = folder.checkpoints / "best.pt"

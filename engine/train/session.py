@@ -29,7 +29,7 @@ from engine.spectra.layout import needs
 from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
-from engine.train import augment, checkpoint, feed, loop, oom, trouble
+from engine.train import augment, checkpoint, feed, loop, model_text, oom, outputs, trouble
 from engine.train.batches import Batches
 from engine.train.device import (
     check_precision,
@@ -150,6 +150,8 @@ def _prepare(
         "machine", device=str(device), device_name=_device_name(device), threads=threads, cpus=os.cpu_count(),
         torch=torch.__version__, parameters=parameters, processes=ranks.world, precision=settings.precision,
     )  # fmt: skip
+    if ranks.first:
+        model_text.write(folder, conf, network)
     if start.weights is not None:
         loaded = take_weights(network, start.weights, partial=start.partial, source=start.source)
         lines = loaded_lines(loaded)
@@ -372,16 +374,14 @@ def _start_from_best(ground: Ground) -> None:
 
 def _finish(ground: Ground, last: Stage) -> None:
     """Test with the best weights, and export them."""
-    from engine.train.outputs import write_outputs
-
     ground.events.append("phase", phase="testing")
     best = checkpoint.load(ground.folder.checkpoints / "best.pt")
     ground.network.load_state_dict(checkpoint.weights_of(best))
     loss_of = build_loss(last.training, ground.conf.data.targets)
     parts = {name: ground.rows(ground.split.part(name)) for name in ("train", "val", "test")}
-    write_outputs(
-        ground.conf, ground.folder, parts, ground.stars, ground.split, ground.events, ground.report,
-        lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
+    outputs.write(
+        ground.conf, ground.folder, parts, ground.stars, ground.split, ground.scalers.labels, ground.events,
+        ground.report, lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
     )  # fmt: skip
     checkpoint.export(ground.folder.path / "export", best)
 

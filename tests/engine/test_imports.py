@@ -14,6 +14,7 @@ PURE = (
     "engine.runs.select", "engine.track.listing", "engine.track.replicate", "engine.diagnose", "engine.words",
     "engine.catalog", "engine.spectra.layout", "engine.cli", "engine.cli.inspect", "engine.cli.things",
     "engine.cli.training", "engine.cli.workspace", "engine.cli.data", "engine.figures", "engine.init",
+    "engine.figures.predictions", "engine.spectra.label_units",
     "engine.train.attempt", "engine.train.report", "engine.train.stop", "engine.workspace",
 )  # fmt: skip
 

@@ -69,6 +69,10 @@ def test_the_store_says_what_the_events_say(mlflow_store: Workspace, finished: R
     assert read.metric_history(database, run_id, "test_Teff_mae") == [
         (test["epoch"], test["values"]["Teff_mae"])
     ]
+    for name in ("scaled_rmse", "feh_macro_f1", "CFe_outlier_rate"):
+        assert read.metric_history(database, run_id, f"test_{name}") == [
+            (test["epoch"], test["values"][name])
+        ]
 
     (stored,) = read.stored_runs(database)
     record = Record(finished.path)
@@ -90,7 +94,8 @@ def test_the_store_says_what_the_events_say(mlflow_store: Workspace, finished: R
     there = {str(p.relative_to(artifacts)) for p in artifacts.rglob("*") if p.is_file()}
     assert there >= {
         "loss_curve.pdf", "lr_curve.pdf", "conf.yaml", "checkpoints/best.pt", "metrics.csv", "split.csv",
-        "log.txt", "predictions/test.csv", "predictions/val.csv",
+        "log.txt", "predictions/test.csv", "predictions/val.csv", "model.txt", "metrics_feh.csv",
+        "confusion_feh.csv", "one_to_one_test.pdf", "residuals_val.pdf", "feh_classes_test.pdf",
     }  # fmt: skip
     best = (finished.checkpoints / "best.pt").read_bytes()
     assert (artifacts / "checkpoints" / "best.pt").read_bytes() == best

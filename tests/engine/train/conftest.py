@@ -14,7 +14,7 @@ from engine.runs import find
 from engine.runs.events import Tail
 from engine.runs.folder import RunFolder
 from engine.runs.record import Record
-from engine.train import attempt
+from engine.train import attempt, outputs
 from engine.train.stop import Stop
 from engine.workspace import Workspace
 
@@ -59,6 +59,7 @@ def train(
 ) -> Callable[..., Trained]:
     """`train('training.epochs=3')` trains conf/tiny.yaml here and now; without figures, which cost most."""
     monkeypatch.setattr(attempt, "draw_curves", lambda record: [])
+    monkeypatch.setattr(outputs, "draw", lambda *_: None)
 
     def train(*sets: str, stop: Stop | None = None) -> Trained:
         before = set(find.folders(workspace))

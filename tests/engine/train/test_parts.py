@@ -243,7 +243,7 @@ def test_errors_per_label_are_the_textbook_s() -> None:
     spread = (4 / 3) ** 2 + (1 / 3) ** 2 + (5 / 3) ** 2
     assert found["a"] == pytest.approx({
         "n": 3, "mae": 3.5 / 3, "rmse": math.sqrt(9.25 / 3), "bias": -2.5 / 3,
-        "sigma_mad": 1.4826 * np.median(np.abs(error - 0.0)), "r2": 1 - 9.25 / spread,
+        "sigma_mad": 1.4826 * np.median(np.abs(error - 0.0)), "r2": 1 - 9.25 / spread, "outlier_rate": 1 / 3,
     })  # fmt: skip
     assert found["b"] == {"n": 0}
     assert math.isnan(label_errors(np.ones((2, 1)), np.ones((2, 1)), ["c"])["c"]["r2"])

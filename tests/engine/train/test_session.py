@@ -17,10 +17,8 @@ import pytest
 import torch
 
 from engine import exit_codes
-from engine.conf.load import Resolved
 from engine.conf.schema import Conf
 from engine.errors import BadInput
-from engine.runs import find
 from engine.runs import folder as folders
 from engine.runs.folder import RunFolder
 from engine.spectra import stars as reading
@@ -286,16 +284,6 @@ def test_unknown_and_finished_runs_are_not_begun(workspace: Workspace, train: Tr
 
 
 # -- figures and words --------------------------------------------------------------------------------------
-
-
-def test_curves_are_drawn_at_the_end(
-    workspace: Workspace, tiny: Callable[..., Resolved], monkeypatch: pytest.MonkeyPatch
-) -> None:
-
-    assert attempt.foreground(workspace, tiny(), Stop()) == 0
-    run = find.find(workspace, "@last").folder
-    assert sorted(p.name for p in run.figures.iterdir()) == ["loss_curve.pdf", "lr_curve.pdf"]
-    assert all(p.read_bytes().startswith(b"%PDF") for p in run.figures.iterdir())
 
 
 def test_lines_go_to_the_stream_and_the_log(tmp_path: Path) -> None:

@@ -1,16 +1,11 @@
-"""Figures of a run, drawn from its events: `loss_curve.pdf`, `lr_curve.pdf`.
-
-Drawn once at the end of a run, or by whoever needs them later; never while training. Imports matplotlib
-inside functions.
-"""
+"""The curves of a run, drawn from its events: `loss_curve.pdf`, `lr_curve.pdf`."""
 
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
-from engine.runs.folder import RunFolder
+from engine.figures import page
 from engine.runs.record import Record
 from engine.words import say
 
@@ -19,9 +14,6 @@ def draw_curves(record: Record) -> list[Path]:
     """Draw loss and learning rate of a run into its figures/ folder; return the files, if any."""
     if not record.curves:
         return []
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf
-    from matplotlib.figure import Figure
-
     drawn: list[Path] = []
     plots = {
         "loss_curve.pdf": ("train_loss", "val_loss"),
@@ -31,8 +23,7 @@ def draw_curves(record: Record) -> list[Path]:
         lines = {key: record.curves[key] for key in keys if key in record.curves}
         if not lines:
             continue
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        FigureCanvasPdf(figure)
+        figure = page.blank(6.4, 4.0)
         axes = figure.add_subplot()
         for key, curve in lines.items():
             axes.plot(
@@ -47,12 +38,5 @@ def draw_curves(record: Record) -> list[Path]:
         axes.set_title(record.run_id, fontsize=9)
         axes.legend(frameon=False)
         axes.grid(alpha=0.25)
-        drawn.append(_save(record.folder, name, figure))
+        drawn.append(page.save(record.folder, name, figure))
     return drawn
-
-
-def _save(folder: RunFolder, name: str, figure: object) -> Path:
-    folder.figures.mkdir(exist_ok=True)
-    beside = folder.figures / f".{name}.{os.getpid()}.tmp"
-    figure.savefig(beside, format="pdf")  # type: ignore[attr-defined]
-    return beside.replace(folder.figures / name)

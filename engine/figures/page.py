@@ -1,0 +1,31 @@
+"""A page to draw on, and how it gets into the run folder: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.runs.folder import RunFolder
+
+
+def blank(width: float, height: float) -> Any:
+    """Return an empty figure of so many inches."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasPdf(figure)
+    return figure
+
+
+def save(folder: RunFolder, name: str, figure: Any) -> Path:
+    """Write a figure into figures/ of the run (temporary file beside it, rename)."""
+    folder.figures.mkdir(exist_ok=True)
+    beside = folder.figures / f".{name}.{os.getpid()}.tmp"
+    try:
+        figure.savefig(beside, format="pdf")
+        return beside.replace(folder.figures / name)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
