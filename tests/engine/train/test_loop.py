@@ -19,11 +19,13 @@ from engine.train import loop
 from engine.train.batches import Batches
 from engine.train.checkpoint import Checkpoints, load
 from engine.train.evaluate import Evaluation
+from engine.train.learn import Arithmetic, Learner
 from engine.train.losses import build_loss
-from engine.train.optim import build_optimizer, build_schedule
+from engine.train.optim import Rate, build_optimizer
 from engine.train.recorder import Recorder
 from engine.train.report import Report
 from engine.train.rows import Resident, Rows
+from engine.train.state import Randomness, State, moving_average
 from engine.train.stop import Stop
 
 ROWS, POINTS, LABELS = 18, 4, 2
@@ -50,11 +52,14 @@ class Bench:
         self.rows = Rows(source, values[2], [f"star{i}" for i in range(ROWS)])
         torch.manual_seed(7)
         self.network = nn.Sequential(nn.Linear(POINTS, 5), nn.Tanh(), nn.Dropout(0.1), nn.Linear(5, LABELS))
-        self.batches = Batches(self.rows, self.training.batch_size, self.training.seed)
-        self.steps = self.training.epochs * self.batches.per_epoch
-        self.optimizer = build_optimizer(self.network, self.training)
-        schedule = build_schedule(self.optimizer, self.training, self.steps, self.batches.per_epoch)
-        self.state = loop.State(self.network, self.optimizer, schedule, self.batches)
+        settled = self.training
+        self.batches = Batches(self.rows, settled.batch_size, settled.seed, accumulate=settled.accumulate)
+        self.steps = settled.epochs * self.batches.steps_per_epoch
+        self.optimizer = build_optimizer(self.network.parameters(), settled)
+        rate = Rate(self.optimizer, settled, self.steps, self.batches.steps_per_epoch)
+        average = None if settled.ema_decay is None else moving_average(self.network, settled.ema_decay)
+        randomness = Randomness(torch.device("cpu"))
+        self.state = State(self.network, self.optimizer, rate, self.batches, randomness, average=average)
         self.folder, self.stop, self.forwards, self.looks = folder, Stop(), 0, 0
         self.losses = losses
         self.events = EventLog(folder / "events.jsonl")
@@ -72,12 +77,14 @@ class Bench:
     def train(self) -> loop.Outcome:
         settings = self.training
         plan = loop.Plan(
-            settings.epochs,
             self.steps,
-            settings.gradient_clip_val,
-            settings.gradient_clip,
-            settings.patience,
-            settings.evaluate_every,
+            patience=settings.patience,
+            evaluate_every=settings.evaluate_every,
+            monitor=settings.monitor,
+            save_seconds=settings.save_seconds,
+            save_steps=settings.save_steps,
+            on_nonfinite=settings.on_nonfinite,
+            nonfinite_limit=settings.nonfinite_limit,
         )
         report = Report(stream=io.StringIO())
         recorder = Recorder(
@@ -87,8 +94,11 @@ class Bench:
             total_steps=self.steps,
             seconds=settings.record_seconds,
         )
+        how = Arithmetic("fp32", settings.gradient_clip_val, settings.gradient_clip)
+        learner = Learner(self.state, self.forward, build_loss(settings), how)
+        recorder.parts = loop.norms_by_part(learner)
         run = loop.Run(self.events, recorder, Checkpoints(self.folder, {}), self.evaluate, self.stop)
-        return loop.train(self.state, plan, self.forward, build_loss(settings), run)
+        return loop.train(self.state, plan, learner, run)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in Tail(self.folder / "events.jsonl").poll() if event["kind"] == kind]

@@ -14,12 +14,13 @@ from torch import nn
 
 from engine.conf.schema import Training
 from engine.errors import BadInput
+from engine.schedules import factor_of
 from engine.train import nonfinite
 from engine.train.batches import Batches
 from engine.train.device import choose_device, set_threads
 from engine.train.losses import build_loss
 from engine.train.metrics import label_errors
-from engine.train.optim import build_optimizer, build_schedule, factor_of
+from engine.train.optim import Rate, build_optimizer
 from engine.train.rows import Resident, Rows
 from engine.train.stop import Stop, Stopped
 
@@ -180,11 +181,11 @@ def test_a_prediction_that_is_not_a_number_is_not_hidden() -> None:
 def rates(steps: int = 100, per_epoch: int = 10, **settings: Any) -> list[float]:
     """Return the rate in force at each step of a real optimizer."""
     training = Training(epochs=10, learning_rate=0.5, **settings)
-    optimizer = build_optimizer(nn.Linear(2, 2), training)
-    schedule = build_schedule(optimizer, training, steps, per_epoch)
+    optimizer = build_optimizer(nn.Linear(2, 2).parameters(), training)
+    schedule = Rate(optimizer, training, steps, per_epoch)
     seen = []
     for _ in range(steps):
-        assert schedule.get_last_lr()[0] == optimizer.param_groups[0]["lr"]
+        assert schedule.now == optimizer.param_groups[0]["lr"]
         seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
@@ -226,7 +227,9 @@ def test_warmup_never_leaves_the_run_without_a_rate(steps: int, warmup: float) -
 def test_the_optimizer_is_the_one_named_over_what_can_be_trained(name: Any, kind: type) -> None:
     network = nn.Linear(2, 2)
     network.bias.requires_grad_(False)
-    optimizer = build_optimizer(network, Training(optimizer=name, weight_decay=0.25, learning_rate=0.5))
+    optimizer = build_optimizer(
+        network.parameters(), Training(optimizer=name, weight_decay=0.25, learning_rate=0.5)
+    )
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["weight_decay"] == 0.25
     assert [p is network.weight for p in optimizer.param_groups[0]["params"]] == [True]
