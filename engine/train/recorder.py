@@ -98,7 +98,8 @@ class Recorder:
         if up_to_bad and bad:
             upto = steps.index(bad[0])
             steps, losses, norms, weights = steps[:upto], losses[:upto], norms[:upto], weights[:upto]
-        self.last_finite_loss = next((v for v in reversed(losses) if math.isfinite(v)), self.last_finite_loss)
+        finite = next((v for v in reversed(losses) if math.isfinite(v)), None)
+        self.last_finite_loss = self.last_finite_loss if finite is None else _short([finite])[0]
         known = zip(losses, norms, strict=True)
         self.overflows += sum(math.isfinite(loss) and not math.isfinite(norm) for loss, norm in known)
         first = next((i for i, step in enumerate(steps) if step > self.written), len(steps))

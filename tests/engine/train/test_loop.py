@@ -195,6 +195,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(bench: Callable[..., B
     def spoil(ours: Bench, predicted: Tensor) -> Tensor:
         if ours.forwards == 8:
             before.extend(ours.weights())
+        if ours.forwards >= 8:  # the batch is run again to look into it
             return predicted * torch.tensor([[1.0, 1.0], [value, 1.0], [1.0, 1.0], [1.0, 1.0]])
         return predicted
 
@@ -213,8 +214,11 @@ def test_a_loss_that_is_no_number_stops_before_the_update(bench: Callable[..., B
     assert told["gradient_norm"] in ("nan", "inf")
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(42 * 1_000_003 + 2))
     assert told["obsids"] == [f"star{order[9]}"], "the star that was spoiled"
-    assert len(ours.told("checkpoint")) == 1, "the one of epoch 1 stays the last"
-    load(ours.folder / "last.pt")
+    assert (told["module"], told["direction"], told["reproduced"]) == ("loss", "forward", True)
+    assert [told["step"] for told in ours.told("checkpoint")] == [5, 7], "the state just before it is kept"
+    last_saved = load(ours.folder / "last.pt")["state"]
+    assert torch.cat([v.flatten() for v in last_saved["network"].values()]).tolist() == before
+    assert (last_saved["batches"]["epoch"], last_saved["batches"]["position"]) == (2, 2)
 
 
 def test_a_gradient_that_is_no_number_stops_too_and_its_parameter_is_named(
@@ -225,13 +229,14 @@ def test_a_gradient_that_is_no_number_stops_too_and_its_parameter_is_named(
 
     def spoil(bench: Bench, predicted: Tensor) -> Tensor:
         if bench.forwards == 3:
-            bias.register_hook(lambda gradient: gradient * math.nan)
+            bias.register_hook(lambda gradient: gradient * math.nan)  # for good: also when it is run again
         return predicted
 
     ours.trap = spoil
     assert ours.train() is loop.Outcome.NON_FINITE
     (told,) = ours.told("nonfinite")
     assert (told["what"], told["step"], told["parameter"]) == ("gradient_norm", 3, "3.bias")
+    assert (told["module"], told["direction"]) == ("3", "backward")
     assert all(map(math.isfinite, ours.weights()))
 
 
@@ -307,7 +312,9 @@ def test_every_checkpoint_holds_all_that_changes(bench: Callable[..., Bench]) ->
     ours = bench()
     ours.train()
     state = load(ours.folder / "last.pt")["state"]
-    assert set(state) == {"network", "optimizer", "schedule", "batches", "progress", "random"}
-    assert state["progress"] == {"step": 15, "best": 1 / 3, "best_epoch": 3, "stale": 0}
+    assert set(state) == {"network", "optimizer", "rate", "batches", "progress", "random"}
+    known = {"step": 15, "best": 1 / 3, "best_epoch": 3, "stale": 0, "epochs_ended": 3}
+    assert {name: state["progress"][name] for name in known} == known
     assert float(state["optimizer"]["state"][0]["step"]) == 15
-    assert torch.equal(state["random"]["torch"], torch.get_rng_state())
+    (generators,) = state["random"]
+    assert torch.equal(generators["torch"], torch.get_rng_state())
