@@ -178,9 +178,10 @@ def run_session(
         events.append("phase", phase="testing")
         best = checkpoint.load(folder.checkpoints / "best.pt")
         network.load_state_dict(best["state"]["network"])
-        outputs.write(
-            conf, folder, parts, stars, split, scalers.labels, events, report, look_at, best["epoch"]
-        )
+        outputs.write_outputs(
+            conf, folder, parts, stars, split, events, report, lambda name: look_at(name, None),
+            best["epoch"], scalers.labels,
+        )  # fmt: skip
     return outcome
 
 
