@@ -379,9 +379,10 @@ def _finish(ground: Ground, last: Stage) -> None:
     ground.network.load_state_dict(checkpoint.weights_of(best))
     loss_of = build_loss(last.training, ground.conf.data.targets)
     parts = {name: ground.rows(ground.split.part(name)) for name in ("train", "val", "test")}
-    outputs.write(
-        ground.conf, ground.folder, parts, ground.stars, ground.split, ground.scalers.labels, ground.events,
-        ground.report, lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
+    outputs.write_outputs(
+        ground.conf, ground.folder, parts, ground.stars, ground.split, ground.events, ground.report,
+        lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
+        ground.scalers.labels,
     )  # fmt: skip
     checkpoint.export(ground.folder.path / "export", best)
 

@@ -238,7 +238,9 @@ def test_progress_goes_to_stderr_and_facts_to_stdout(workspace: Path, spectui: A
     done = spectui.at(workspace)("train", "mlp", "--train_epochs", "2", "--set", "tracking.enabled=false")
     assert done.code == 0, done.err
     assert "epoch 2/2" in done.err and "epoch" not in done.out.replace("best epoch", "")
-    assert [line.split()[0] for line in done.out.splitlines()[2:]] == ["Teff", "logg", "FeH", "CFe"]
+    said = done.out.splitlines()[2:]
+    assert [line.split()[0] for line in said[:4]] == ["Teff", "logg", "FeH", "CFe"]
+    assert said[-1] == "the test stars were looked at once, with the best weights"
     assert "\x1b" not in done.err + done.out and "\r" not in done.err + done.out
     (run,) = (workspace / "runs").glob("mlp-*")
     kept = (run / "log.txt").read_text()
