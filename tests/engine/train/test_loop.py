@@ -294,6 +294,35 @@ def test_a_wish_to_stop_is_kept_after_the_step_and_saved(bench: Callable[..., Be
     assert [s for event in ours.told("steps") for s in event["step"]] == list(range(1, step + 1))
 
 
+@pytest.mark.parametrize("step", [5, 10])
+def test_a_wish_to_stop_at_the_end_of_an_epoch_is_saved_also_where_nothing_is_evaluated(
+    bench: Callable[..., Bench], step: int
+) -> None:
+    ours = bench(evaluate_every=3)
+
+    def wish(ours: Bench, predicted: Tensor) -> Tensor:
+        ours.stop.asked = ours.forwards == step
+        return predicted
+
+    ours.trap = wish
+    assert ours.train() is loop.Outcome.STOPPED
+    assert load(ours.folder / "last.pt")["step"] == step
+    assert ours.looks == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [({"save_steps": 4}, [4, 5, 8, 10, 12, 15]), ({"save_seconds": 1e-9}, list(range(1, 16)))],
+)
+def test_checkpoints_come_by_step_and_by_time(
+    bench: Callable[..., Bench], settings: dict[str, Any], steps: list[int]
+) -> None:
+    ours = bench(**settings)
+    ours.train()
+    assert [event["step"] for event in ours.told("checkpoint")] == steps
+    assert len(list(ours.folder.glob("step-*.pt"))) == 2
+
+
 def test_a_wish_to_stop_while_evaluating_is_kept_at_once(bench: Callable[..., Bench]) -> None:
     ours = bench()
 
