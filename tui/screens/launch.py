@@ -78,6 +78,9 @@ class LaunchScreen(Place):
 
     @on(FieldRow.Focused)
     def _tell_help(self, event: FieldRow.Focused) -> None:
+        if not event.row.has_focus_within:
+            # Each row has a queue of its own: the news of a field that was passed may come last.
+            return
         field: FormField = event.row.field
         text = Text().append(f"{field.key}: ", "bold")
         text.append(field.help or say("launch.no_help"))
@@ -86,16 +89,22 @@ class LaunchScreen(Place):
         if event.row.changed:
             text.append(f"  {say('launch.was', value=event.row.original)}", "yellow")
         self.query_one("#field-help", Static).update(harmless(text))
-        self._make_room(event.row)
+        self._make_room()
 
-    def _make_room(self, row: FieldRow) -> None:
+    def on_resize(self) -> None:
+        # Textual calls this of `Place` as well
+        self._make_room()
+
+    def _make_room(self) -> None:
         """On a narrow screen, show the preview from the first field that moves the rate to the last.
 
         Not for those alone: it would come and go as the cursor moves through the ones between.
         """
         rows = list(self.query(FieldRow))
-        movers = [place for place, each in enumerate(rows) if moves_the_rate(each.field.key)]
-        inside = bool(movers) and movers[0] <= rows.index(row) <= movers[-1]
+        movers = [place for place, row in enumerate(rows) if moves_the_rate(row.field.key)]
+        inside = any(
+            row.has_focus_within for row in rows[min(movers, default=0) : max(movers, default=0) + 1]
+        )
         self.set_class(inside and self.size.height >= _ROOM, "-schedule")
         self._keep_in_sight()
 

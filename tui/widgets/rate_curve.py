@@ -34,10 +34,10 @@ def rate_curve(course: Course) -> RateCurve:
     epochs = [step / course.per_epoch for step, _ in course.points]
     values = [rate for _, rate in course.points]
     name = course.training.schedule
-    low = sorted(values)[len(values) // 2] < course.peak[1] / _LOW
+    low = min(values) > 0 and sorted(values)[len(values) // 2] < course.peak[1] / _LOW
     figures = {"peak": label(course.peak[1]), "last": label(course.last), "steps": course.steps}
     line = Line(name, Series.of(name, epochs, values), colour=_COLOUR, legend=name)
-    return RateCurve(say("schedule.title", **figures), [line], low and any(value > 0 for value in values))
+    return RateCurve(say("schedule.title", **figures), [line], low)
 
 
 def told(course: Course) -> str:
