@@ -15,6 +15,7 @@ PURE = (
     "engine.catalog", "engine.spectra.layout", "engine.cli", "engine.cli.inspect", "engine.cli.things",
     "engine.cli.training", "engine.cli.workspace", "engine.cli.data", "engine.figures", "engine.init",
     "engine.train.attempt", "engine.train.report", "engine.train.stop", "engine.workspace",
+    "engine.course", "engine.cli.schedule",
 )  # fmt: skip
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from textual.widgets import Input
 
+import tui.plain
 from engine import course, words
 from engine.conf.load import resolve
+from engine.conf.schema import Training
 from tui.charts import Chart
 from tui.charts.axes import label
 from tui.screens.launch import LaunchScreen
@@ -111,38 +115,36 @@ async def test_a_half_typed_value_is_said_in_the_words_of_the_form(size: Any, op
         assert "✗" not in glass.text() and glass.braille() > 10
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "said"),
-    [
-        ("training.epochs", "", "training.epochs"),
+async def test_nothing_that_is_typed_brings_the_form_down(opened: Any) -> None:
+    wrong = [
+        ("training.epochs", "", "training.epochs: "),
         ("training.epochs", "1" + "0" * 400, "training.epochs: more steps than can be counted"),
         ("training.schedule_epochs", "0", "training.schedule_epochs: must be above 0"),
-        ("training.learning_rate", "nan", "training.learning_rate"),
-        ("training.min_learning_rate", "1", "training.min_learning_rate"),
-        ("training.warmup_epochs", "31", "training.warmup_epochs"),
-        ("training.learning_rate", "[1", "training.learning_rate"),
-    ],
-)
-async def test_nothing_that_is_typed_brings_the_form_down(
-    key: str, text: str, said: str, opened: Any
-) -> None:
+        ("training.learning_rate", "nan", "training.learning_rate: "),
+        ("training.min_learning_rate", "1", "training.min_learning_rate: "),
+        ("training.warmup_epochs", "31", "training.warmup_epochs: "),
+        ("training.learning_rate", "[1", "training.learning_rate: "),
+    ]
     async with opened(size=LARGE) as glass:
         await open_form(glass)
-        field(glass, key).set_text(text)
-        await glass.sees("✗ no preview of the learning rate:", said)
-        field(glass, key).reset()
-        await glass.until(lambda: preview(glass).course is not None)
-        await glass.sees("peak 0.001")
+        for key, text, said in wrong:
+            field(glass, key).set_text(text)
+            await glass.sees("✗ no preview of the learning rate:", said)
+            assert preview(glass).course is None and curve(glass) == ""
+            field(glass, key).reset()
+            await glass.sees("peak 0.001")
 
 
 @pytest.mark.parametrize(("key", "text"), [("training.schedule_epochs", "1e-300"), ("training.epochs", "1")])
-async def test_odd_but_accepted_values_are_drawn(key: str, text: str, opened: Any) -> None:
+async def test_odd_but_accepted_values_are_drawn_by_every_schedule(key: str, text: str, opened: Any) -> None:
     async with opened(size=LARGE) as glass:
         await open_form(glass)
+        field(glass, key).set_text(text)
         for name in field(glass, "training.schedule").field.choices:
             field(glass, "training.schedule").set_text(name)
-            field(glass, key).set_text(text)
-            await glass.until(lambda name=name: preview(glass).course.training.schedule == name)
+            await glass.until(
+                lambda name=name: preview(glass).course and preview(glass).course.training.schedule == name
+            )
             await glass.sees(f"last {label(preview(glass).course.last)}")
 
 
@@ -248,3 +250,16 @@ def test_fields_that_move_the_rate_are_known_by_name() -> None:
     moved = ("epochs", "batch_size", "learning_rate", "min_learning_rate", "schedule", "schedule_gamma")
     assert all(moves_the_rate(f"training.{name}") for name in moved)
     assert not any(moves_the_rate(key) for key in ("training.seed", "name", "data.path", "model.epochs"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_plain_terminal_gets_the_same_chart(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    training = Training(epochs=30, learning_rate=1e-3, schedule="type1")
+    lines = tui.plain.DRAWINGS["schedule"](course.course_of(training, 320, 500))
+    assert lines[0].startswith("learning rate: peak 0.001, last 1.86e-12, 300")
+    assert max(map(cell_len, lines)) <= 50
+    body = "".join(lines[1:])
+    assert body.isascii() == (encoding == "ascii")
+    assert any(0x2800 < ord(character) < 0x2900 for character in body) == (encoding == "utf-8")
