@@ -33,7 +33,7 @@ def data(workspace: Any, tables: Path) -> None:
 async def open_form(glass: Any, conf: str = "demo") -> None:
     resolved = resolve(glass.app.workspace, conf)
     glass.app.push_screen(LaunchScreen(resolved.conf, resolved.source))
-    await glass.until(lambda: any(box.course for box in glass.app.screen.query(SchedulePreview)))
+    await glass.until(lambda: any(box.course for box in glass.app.screen.query(SchedulePreview)), seconds=30)
 
 
 def preview(glass: Any) -> SchedulePreview:

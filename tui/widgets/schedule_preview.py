@@ -6,6 +6,7 @@ table may be many; what cannot be drawn is said in the words of the form itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,7 @@ class SchedulePreview(Vertical):
         self.course: Course | None = None
         self._stars: tuple[str, int | None] | None = None
         self._waiting: Timer | None = None
+        self._last_key = 0.0
 
     def compose(self) -> ComposeResult:
         yield Chart(say("run.chart.rate"))
@@ -64,9 +66,18 @@ class SchedulePreview(Vertical):
 
     def follow(self, typed: Callable[[], dict[str, Any]]) -> None:
         """Draw what the form holds once no key has come for a moment; `typed` is asked then."""
-        if self._waiting is not None:
-            self._waiting.stop()
-        self._waiting = self.set_timer(_PAUSE, lambda: self.draw(typed()))
+        self._last_key = time.monotonic()
+        if self._waiting is None:
+            self._waiting = self.set_timer(_PAUSE, lambda: self._draw_after_a_pause(typed))
+
+    def _draw_after_a_pause(self, typed: Callable[[], dict[str, Any]]) -> None:
+        # One timer for a whole burst of keys: a form that opens reports every field it has.
+        self._waiting = None
+        left = self._last_key + _PAUSE - time.monotonic()
+        if left > 0:
+            self._waiting = self.set_timer(left, lambda: self._draw_after_a_pause(typed))
+        else:
+            self.draw(typed())
 
     @work(thread=True, exclusive=True, group="preview")
     def draw(self, typed: dict[str, Any]) -> None:
