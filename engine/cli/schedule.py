@@ -24,19 +24,20 @@ def schedule(arguments: argparse.Namespace) -> int:
     conf = resolve(here, arguments.conf, sets=arguments.sets or ()).conf
     training = conf.training
     stars = training_stars(here, conf.data)
-    course = course_of(training, stars, _POINTS if arguments.json else _ROWS)
+    course = course_of(training, stars, _POINTS if arguments.json else _ROWS, conf.finetune)
     found = [
         {"step": step, "epoch": round(step / course.per_epoch, 3), "learning_rate": rate}
         for step, rate in course.points
     ]
     if arguments.json:
         told: dict[str, Any] = {
-            "schedule": training.schedule, "epochs": training.epochs, "steps": course.steps,
+            "schedule": training.schedule, "epochs": course.epochs, "steps": course.steps,
             "steps_per_epoch": course.per_epoch, "counted": course.counted, "points": found,
+            "finetune_at": course.finetune_at,
         }  # fmt: skip
         print_json(told)
         return 0
-    counts = {"epochs": training.epochs, "steps": course.per_epoch, "kind": training.schedule}
+    counts = {"epochs": course.epochs, "steps": course.per_epoch, "kind": training.schedule}
     message(say("cli.schedule_of" if course.counted else "cli.schedule_guessed", **counts))
     peak = max(point["learning_rate"] for point in found)
     print_table(
@@ -53,6 +54,6 @@ def schedule(arguments: argparse.Namespace) -> int:
     draw = getattr(arguments, "draw", None)
     if draw is not None and sys.stdout.isatty():
         print()
-        for line in draw("schedule", course_of(training, stars, _DRAWN)):
+        for line in draw("schedule", course_of(training, stars, _DRAWN, conf.finetune)):
             print(line)
     return 0

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import engine
 from engine.conf.schema import Conf, Training
+from engine.course import finetuning
 from engine.errors import BadInput
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
@@ -230,10 +231,7 @@ def _stages(ground: Ground) -> list[Stage]:
     if conf.training.epochs:
         stages.append(_stage(ground, len(stages), conf.training, [], ""))
     if conf.finetune.epochs:
-        names = ("epochs", "learning_rate", "schedule", "warmup_epochs")
-        own = {name: getattr(conf.finetune, name) for name in names}
-        floor = min(conf.training.min_learning_rate, conf.finetune.learning_rate)
-        training = conf.training.model_copy(update={**own, "min_learning_rate": floor})
+        training = finetuning(conf.training, conf.finetune)
         stages.append(_stage(ground, len(stages), training, conf.finetune.freeze, conf.finetune.filter))
         # a pattern that matches nothing is found now, not after the first stage
         freeze(ground.network, conf.finetune.freeze)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.conf.data import Data
-from engine.conf.schema import Training
+from engine.conf.schema import Finetune, Training
 from engine.course import UNCOUNTED, course_of, steps_of, training_stars
 from engine.errors import BadInput
 from engine.workspace import Workspace
@@ -85,3 +85,23 @@ def test_an_empty_folder_of_training_stars_is_not_counted(workspace: Workspace) 
             (folder / f"final_spectra_{name}.csv").write_text(FLUX)
         (folder / "removed_with_rv.csv").write_text(rows)
     assert training_stars(workspace, Data(path="parts")) is None
+
+
+def test_passes_that_make_a_step_make_fewer_steps() -> None:
+    assert course(1000, batch_size=32, accumulate=3).per_epoch == 11
+
+
+def test_fine_tuning_follows_with_a_rate_of_its_own() -> None:
+    stage = Finetune(epochs=5, learning_rate=1e-5, schedule="constant")
+    found = course_of(Training(epochs=20, learning_rate=1e-3, schedule="constant"), 1000, 9, stage)
+    assert (found.epochs, found.steps, found.finetune_at) == (25, 800, 640)
+    rates = dict(found.points)
+    assert rates[640] == found.last == 1e-5
+    assert rates[0] == found.peak[1] == 1e-3
+    alone = course_of(Training(epochs=0), 1000, 9, stage)
+    assert (alone.epochs, alone.finetune_at, alone.last) == (5, 0, 1e-5)
+
+
+def test_no_epochs_at_all_is_bad_input() -> None:
+    with pytest.raises(BadInput, match=r"finetune\.epochs is 0 too"):
+        course(epochs=0)

@@ -229,7 +229,7 @@ async def test_in_chinese(opened: Any, data: None) -> None:
             await go_to(glass, "training.schedule")
             await glass.sees("学习率：峰值 0.001，末值 ", "峰值 0.001 在第 1 轮")
             glass.fits()
-            await retype(glass, "training.epochs", "0")
+            await retype(glass, "training.epochs", "-1")
             await glass.sees("✗ 无法预览学习率：", "表单: training.epochs")
             glass.fits()
 

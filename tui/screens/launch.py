@@ -96,15 +96,16 @@ class LaunchScreen(Place):
         self._make_room()
 
     def _make_room(self) -> None:
-        """On a narrow screen, show the preview from the first field that moves the rate to the last.
+        """On a narrow screen, show the preview while the cursor is among the fields that move the rate.
 
-        Not for those alone: it would come and go as the cursor moves through the ones between.
+        From the first of a section to its last, not at those alone: it would come and go as the cursor moves through the ones between.
         """
-        rows = list(self.query(FieldRow))
-        movers = [place for place, row in enumerate(rows) if moves_the_rate(row.field.key)]
-        inside = any(
-            row.has_focus_within for row in rows[min(movers, default=0) : max(movers, default=0) + 1]
-        )
+        inside = False
+        for section in ("training", "finetune"):
+            rows = [row for row in self.query(FieldRow) if row.field.section == section]
+            movers = [place for place, row in enumerate(rows) if moves_the_rate(row.field.key)]
+            first, last = min(movers, default=0), max(movers, default=-1)
+            inside = inside or any(row.has_focus_within for row in rows[first : last + 1])
         self.set_class(inside and self.size.height >= _ROOM, "-schedule")
         self._keep_in_sight()
 

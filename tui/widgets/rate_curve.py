@@ -43,11 +43,16 @@ def rate_curve(course: Course) -> RateCurve:
 def told(course: Course) -> str:
     """Return the course in words: where its peak is, where it ends, and how its steps were counted."""
     step, peak = course.peak
-    return say(
+    text = say(
         "schedule.told" if course.counted else "schedule.guessed",
         peak=label(peak),
         at=1 + step // course.per_epoch,
         last=label(course.last),
-        epochs=course.training.epochs,
+        epochs=course.epochs,
         steps=course.per_epoch,
     )
+    if course.finetune_at is not None:
+        text += say("schedule.finetune_at", at=1 + course.finetune_at // course.per_epoch)
+    if course.training.schedule == "plateau":
+        text += say("schedule.plateau")
+    return text

@@ -21,7 +21,7 @@ from textual.worker import get_current_worker
 
 from engine.conf.data import Data
 from engine.conf.load import from_plain
-from engine.conf.schema import Training
+from engine.conf.schema import Finetune, Training
 from engine.course import Course, course_of, training_stars
 from engine.errors import BadInput
 from engine.words import say
@@ -32,13 +32,13 @@ from tui.widgets.rate_curve import rate_curve, told
 
 _PAUSE = 0.15  # seconds without a key before the curve is drawn
 _POINTS = 2000
-_NAMES = ("epochs", "batch_size", "learning_rate", "schedule", "warmup")
+_NAMES = ("epochs", "batch_size", "accumulate", "learning_rate", "schedule", "warmup")
 
 
 def moves_the_rate(key: str) -> bool:
     """Tell whether a field of the form changes the curve, by what it is called."""
     section, _, name = key.partition(".")
-    return section == "training" and any(word in name for word in _NAMES)
+    return section in ("training", "finetune") and any(word in name for word in _NAMES)
 
 
 class SchedulePreview(Vertical):
@@ -86,7 +86,8 @@ class SchedulePreview(Vertical):
         course, problem = None, []
         try:
             training = _training(self.workspace, typed)
-            course = course_of(training, self._count(typed.get("data")), _POINTS)
+            stars = self._count(typed.get("data"))
+            course = course_of(training, stars, _POINTS, _finetune(typed.get("finetune")))
         except BadInput as error:
             problem = error.lines
         if not worker.is_cancelled:
@@ -117,6 +118,14 @@ class SchedulePreview(Vertical):
         chart.title, chart.log_y = curve.title, curve.log_y
         chart.show(curve.lines, live=False)
         line.update(plain(told(event.course)))
+
+
+def _finetune(section: Any) -> Finetune | None:
+    """Return the fine-tuning stage; what is wrong with it is said beside its own fields."""
+    try:
+        return Finetune.model_validate(section or {})
+    except ValidationError:
+        return None
 
 
 def _training(workspace: Workspace, typed: dict[str, Any]) -> Training:
