@@ -98,7 +98,8 @@ class LaunchScreen(Place):
     def _make_room(self) -> None:
         """On a narrow screen, show the preview while the cursor is among the fields that move the rate.
 
-        From the first of a section to its last, not at those alone: it would come and go as the cursor moves through the ones between.
+        From the first of a section to its last, not at those alone: it would come and go as the cursor moves
+        through the ones between.
         """
         inside = False
         for section in ("training", "finetune"):
