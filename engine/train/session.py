@@ -40,6 +40,7 @@ from engine.train.device import (
     set_threads,
 )
 from engine.train.evaluate import Evaluation, evaluate
+from engine.train.filtering import finetune_rows
 from engine.train.learn import Arithmetic, Learner, set_precision
 from engine.train.losses import Loss, Predict, build_loss
 from engine.train.network import build_network, compile_parts, freeze, in_double, loaded_lines, take_weights
@@ -243,7 +244,7 @@ def _stage(ground: Ground, number: int, training: Training, frozen: list[str], e
     conf, split, stars = ground.conf, ground.split, ground.stars
     parts = {"train": split.train, "val": split.val}
     if expression:
-        parts = {name: _filtered(stars, index_N, expression, name) for name, index_N in parts.items()}
+        parts = {name: finetune_rows(stars, index_N, expression, name) for name, index_N in parts.items()}
         ground.report.line(
             say("train.filtered", filter=expression, train=len(parts["train"]), val=len(parts["val"]))
         )
@@ -261,24 +262,6 @@ def _stage(ground: Ground, number: int, training: Training, frozen: list[str], e
     # Without validation rows the training rows are looked at in their place, and the plan event says so.
     val = ground.rows(parts["val"]) if len(parts["val"]) else rows
     return Stage(number, training, batches, val, frozen)
-
-
-def _filtered(stars: Stars, index_N: NDArray[np.intp], expression: str, part: str) -> NDArray[np.intp]:
-    """Return the rows of a part for which the filter of the conf holds.
-
-    Raises:
-        BadInput: the filter cannot be read, or no training row is left.
-    """
-    from engine.spectra.facts_select import matching
-
-    try:
-        mask_S = matching(stars, expression)
-    except BadInput as error:
-        raise BadInput([f"finetune.filter: {line}" for line in error.lines]) from error
-    kept = index_N[mask_S[index_N]]
-    if part == "train" and len(kept) < 2:
-        raise BadInput(say("train.filter_nothing", filter=expression, stars=len(kept)))
-    return kept
 
 
 def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
