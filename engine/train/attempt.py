@@ -338,7 +338,7 @@ def _start(run: folders.RunFolder, before: Record, fingerprint: str) -> Start:
 
     # the lock is held: what is half-written belongs to nobody
     checkpoint.Checkpoints(run.checkpoints, {}).sweep()
-    return starts.of_run(run, before, fingerprint)
+    return starts.with_best(run, starts.of_run(run, before, fingerprint))
 
 
 def _memory_words(conf: Any, facts: Any) -> str:

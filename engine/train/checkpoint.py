@@ -50,8 +50,8 @@ class Checkpoints:
         path = self.folder / f"step-{step:08d}.pt"
         beside = self.folder / f".{path.name}.{os.getpid()}.tmp"
         whole = {
-            "format": FORMAT, "step": step, "epoch": epoch, **self.facts, "weights": dict(weights),
-            "state": dict(state),
+            "format": FORMAT, "step": step, "epoch": epoch, "best": best, **self.facts,
+            "weights": dict(weights), "state": dict(state),
         }  # fmt: skip
         try:
             with beside.open("wb") as file:
@@ -62,22 +62,12 @@ class Checkpoints:
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-        self._link(path, "last.pt")
+        link(path, self.folder / "last.pt")
         if best:
-            self._link(path, "best.pt")
+            link(path, self.folder / "best.pt")
         self._sync()
         self._retire()
         return path
-
-    def _link(self, path: Path, name: str) -> None:
-        beside = self.folder / f".{name}.{os.getpid()}.tmp"
-        beside.unlink(missing_ok=True)
-        try:
-            os.link(path, beside)
-        except OSError:
-            # Some network file systems have no hard links: a copy costs space but says the same.
-            beside.write_bytes(path.read_bytes())
-        beside.replace(self.folder / name)
 
     def _retire(self) -> None:
         kept = {
@@ -96,6 +86,18 @@ class Checkpoints:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def link(path: Path, name: Path) -> None:
+    """Give a checkpoint another name, in one move."""
+    beside = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(path, beside)
+    except OSError:
+        # Some network file systems have no hard links: a copy costs space but says the same.
+        beside.write_bytes(path.read_bytes())
+    beside.replace(name)
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
