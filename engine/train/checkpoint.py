@@ -98,6 +98,7 @@ def link(path: Path, name: Path) -> None:
         # Some network file systems have no hard links: a copy costs space but says the same.
         beside.write_bytes(path.read_bytes())
     beside.replace(name)
+    beside.unlink(missing_ok=True)  # two names of one file stay two names when one is moved onto the other
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
