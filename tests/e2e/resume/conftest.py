@@ -115,6 +115,7 @@ class House:
     scratch: Path
     _count: int = 0
     _known: set[Path] = field(default_factory=set)
+    """The runs that there were when the last `spectui train` began."""
 
     def start(
         self,
@@ -125,6 +126,8 @@ class House:
     ) -> Engine:
         """Start a verb; see `forks.py` for what may happen to it."""
         self._count += 1
+        if words[0] == "train":
+            self._known = set(find.folders(self.workspace))
         log = self.scratch / f"{self._count}.log"
         log.touch()
         whole = ["--root", str(self.workspace.root), *words]
@@ -141,10 +144,8 @@ class House:
         return engine
 
     def new(self) -> Trial:
-        """Return the run that was made since the last call."""
-        now = set(find.folders(self.workspace))
-        (path,) = now - self._known
-        self._known = now
+        """Return the run that the last `spectui train` made."""
+        (path,) = set(find.folders(self.workspace)) - self._known
         return Trial(self, RunFolder(path))
 
     def train(self, *sets: str, code: int = 0, **how: Any) -> Trial:
@@ -209,7 +210,7 @@ def as_if_never_disturbed(trial: Trial, straight: Trial) -> None:
             assert ended.curves[name].steps == curve.steps, name
             assert ended.curves[name].values == curve.values, name
     steps = [step for event in trial.events("steps") for step in event["step"]]
-    assert steps == list(range(1, expected.total_steps + 1)), "every step once, in order"
+    assert steps == list(range(1, expected.step + 1)), "every step once, in order"
     assert [e["epoch"] for e in trial.events("epoch")] == [e["epoch"] for e in straight.events("epoch")]
     assert (ended.best_epoch, ended.best_value) == (expected.best_epoch, expected.best_value)
     assert ended.test == expected.test
