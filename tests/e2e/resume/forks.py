@@ -21,8 +21,8 @@ import engine.cli
 
 WARM = (
     "torch._dynamo", "pandas", "safetensors.torch", "schedulefree", "engine.cli.parser",
-    "engine.cli.training", "engine.spectra.changes", "engine.track.replicate", "engine.train.session", "engine.train.start",
-    "models.spectral_prediction.mlp", "models.spectral_prediction.star_net",
+    "engine.cli.training", "engine.spectra.changes", "engine.track.replicate",
+    "engine.train.session", "engine.train.start", "models.spectral_prediction.mlp", "models.spectral_prediction.star_net",
     "models.spectral_prediction.freq_inception_l_net",
 )  # fmt: skip
 """What an engine loads while it works, most of it for seconds."""
