@@ -101,7 +101,7 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
         stop, due_save = _wishes(state, plan, run)
         if batches.epoch_ended:
             flush(state, plan, run)
-            if (outcome := _end_epoch(state, plan, run)) is not None:
+            if (outcome := _end_epoch(state, plan, run, wanted=due_save or stop)) is not None:
                 return outcome
         elif due_save or stop:
             save(state, plan, run)
@@ -110,8 +110,8 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
     raise AssertionError("batches are endless")
 
 
-def _end_epoch(state: State, plan: Plan, run: Run) -> Outcome | None:
-    """Evaluate, remember the best, save when it is time; return why training ended if it did."""
+def _end_epoch(state: State, plan: Plan, run: Run, *, wanted: bool = False) -> Outcome | None:
+    """Evaluate, remember the best, save when it is time or `wanted`; return why training ended if it did."""
     progress, epoch = state.progress, state.batches.epoch
     last = progress.step >= plan.steps
     values = {"train_loss": progress.train_loss(), "learning_rate": progress.rate}
@@ -136,7 +136,7 @@ def _end_epoch(state: State, plan: Plan, run: Run) -> Outcome | None:
         return Outcome.NON_FINITE
     progress.early = plan.patience is not None and progress.stale >= plan.patience
     (overdue,) = run.ranks.agree(time.monotonic() - run.saved_at > plan.save_seconds)
-    if improved or last or progress.early or overdue:
+    if improved or last or progress.early or overdue or wanted:
         save(state, plan, run, best=values[plan.monitor] if improved else None)
     if progress.early and not last:
         run.events.append("early_stop", epoch=plan.first_epoch + epoch, best_epoch=progress.best_epoch)
