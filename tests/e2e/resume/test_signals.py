@@ -71,6 +71,16 @@ def test_stopped_twice_in_a_row(house: House, straight: Trial) -> None:
     as_if_never_disturbed(trial, straight)
 
 
+def test_stopped_at_the_end_of_an_epoch_that_is_not_evaluated(house: House) -> None:
+    rarely = ("training.evaluate_every=3", "training.save_steps=null")
+    straight = house.train(*rarely)
+    trial = house.train(*rarely, before=asking("update", 12, signal.SIGTERM), code=85)
+    stopped(trial, signal.SIGTERM)
+    assert trial.checkpoint()["step"] == 12
+    trial.resume()
+    as_if_never_disturbed(trial, straight)
+
+
 def test_stopped_while_it_is_tested(house: House, straight: Trial) -> None:
     """What is left takes no time: it is done to its end."""
     trial = house.train(before=asking("tables", 1, signal.SIGTERM), code=0)
