@@ -129,7 +129,7 @@ def export(folder: Path, whole: Mapping[str, Any]) -> Path:
 
     `best.safetensors`, `conf.yaml` and `scaling.json` (scalers, labels, wavelengths in angstrom, versions).
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(exist_ok=True)
     path = folder / "best.safetensors"
@@ -142,7 +142,7 @@ def export(folder: Path, whole: Mapping[str, Any]) -> Path:
     }  # fmt: skip
     metadata = {"format": "pt", "model": str(whole["conf"]["model"]["name"]), "epoch": str(whole["epoch"])}
     try:
-        save_file(weights, beside, metadata=metadata)
+        beside.write_bytes(save(weights, metadata=metadata))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
