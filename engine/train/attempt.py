@@ -276,6 +276,10 @@ def _attempt(
     except Exception as error:  # noqa: BLE001 - the run must end with an end event; the traceback goes to the log
         if _is_full(error):
             said = say("train.disk_full", place=run.path, run=run.run_id)
+        elif isinstance(error, OSError) and error.errno is not None:
+            # a disk or a network that fails is not ours to debug: a traceback would only hide it
+            what = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+            said = say("train.disk_failed", error=what, run=run.run_id)
         else:
             said = say("train.failed", error=f"{type(error).__name__}: {error}")
             report.close()
