@@ -87,9 +87,7 @@ def test_the_disk_fills_up(
     as_if_never_disturbed(trial, straight)
 
 
-def test_no_room_at_all_for_another_attempt(
-    house: House, straight: Trial, fill: Callable[..., str]
-) -> None:
+def test_no_room_at_all_for_another_attempt(house: House, straight: Trial, fill: Callable[..., str]) -> None:
     """Not a byte is free when it is resumed: nothing changes, and it still can be."""
     trial = house.train(kill=[("update", 9, 0.0)], code=-9)
     room = os.statvfs(trial.run.path)

@@ -120,7 +120,5 @@ def test_a_launched_run_is_stopped_while_torch_is_loaded(house: House) -> None:
     record.refresh()
     assert record.state == "stopped"
     # it can go on like any other
-    house.run(
-        "resume", run.run_id, before=asking("update", 3, signal.SIGTERM), code=85
-    )
+    house.run("resume", run.run_id, before=asking("update", 3, signal.SIGTERM), code=85)
     stopped(Trial(house, run), signal.SIGTERM)
