@@ -95,6 +95,8 @@ class Record:
         self.epoch = 0
         self.epochs = 0
         self.step = 0
+        self.epoch_step = 0
+        """Step at which the last epoch that is told ended."""
         self.total_steps = 0
         self.steps_per_epoch = 0
         self.curves: dict[str, Curve] = {}
@@ -265,6 +267,7 @@ class Record:
         self.cuts += 1
         self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
         self.step = min(self.step, step)
+        self.epoch_step = min(self.epoch_step, step)
         self._pace = []
 
     def _take_phase(self, event: dict[str, Any]) -> None:
@@ -313,6 +316,7 @@ class Record:
 
     def _take_epoch(self, event: dict[str, Any]) -> None:
         self.epoch, self.step = event["epoch"], event["step"]
+        self.epoch_step = self.step
         for name, raw in event["values"].items():
             value = float(number(raw))
             self.last[name] = value
@@ -323,10 +327,14 @@ class Record:
                 self.curves.setdefault(name, Curve()).add(self.step, value)
 
     def _take_checkpoint(self, event: dict[str, Any]) -> None:
+        if self.checkpoints and self.checkpoints[-1]["step"] >= event["step"]:
+            # killed after it was saved, an attempt that goes on from an earlier one saves it again
+            self.checkpoints = [c for c in self.checkpoints if c["step"] != event["step"]]
         self.checkpoints.append(event)
         if event.get("best"):
             self.best_epoch, self.best_step = event["epoch"], event["step"]
-            self.best_value = self.last.get(self.monitor)
+            value = event.get("value")
+            self.best_value = self.last.get(self.monitor) if value is None else float(number(value))
 
     def _take_nonfinite(self, event: dict[str, Any]) -> None:
         if event.get("action", "stop") != "stop":

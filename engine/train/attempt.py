@@ -58,7 +58,11 @@ def foreground(
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
-    run = make_folder(workspace, resolved, parent=parent, source=source, partial=partial)
+    try:
+        run = make_folder(workspace, resolved, parent=parent, source=source, partial=partial)
+    except OSError as error:
+        report.line(say("train.no_folder", place=workspace.runs, error=error.strerror or error))
+        return exit_codes.FAILED
     report.keep_in(run.log)
     report.line(say("train.run_id", run_id=run.run_id))
     return _attempt(workspace, run, resolved.conf, report, stop, lambda: (stars, split))
@@ -249,8 +253,14 @@ def _attempt(
     if writes:
         if hold_lock(run.lock) is None:
             raise BadInput(say("train.busy", run=run.run_id))
-        folders.note_process(run, attempt=number)
-        events = EventLog(run.events)
+        try:
+            folders.note_process(run, attempt=number)
+            events = EventLog(run.events)
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            report.line(say("train.disk_full", place=run.path, run=run.run_id))
+            return exit_codes.FAILED
         tracker = replicate.start(workspace, run) if conf.tracking.enabled else None
     outcome, code, said = "failed", exit_codes.FAILED, ""
     try:
@@ -273,15 +283,17 @@ def _attempt(
     except Stopped as stopped:
         outcome, code = "stopped", exit_codes.STOPPED
         said = say("train.stopped_empty", by=stopped)
-    except OSError as error:
-        said = _disk_words(error, run)
-        if error.errno not in FULL:
+    except Exception as error:  # noqa: BLE001 - the run must end with an end event; the traceback goes to the log
+        if _is_full(error):
+            said = say("train.disk_full", place=run.path, run=run.run_id)
+        elif isinstance(error, OSError) and error.errno is not None:
+            # a disk or a network that fails is not ours to debug: a traceback would only hide it
+            what = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+            said = say("train.disk_failed", error=what, run=run.run_id)
+        else:
+            said = say("train.failed", error=f"{type(error).__name__}: {error}")
             report.close()
             report.line(traceback.format_exc())
-    except Exception as error:  # noqa: BLE001 - the run must end with an end event; the traceback goes to the log
-        said = say("train.failed", error=f"{type(error).__name__}: {error}")
-        report.close()
-        report.line(traceback.format_exc())
     finally:
         report.close()
         if writes:
@@ -296,10 +308,13 @@ def _attempt(
     return code
 
 
-def _disk_words(error: OSError, run: folders.RunFolder) -> str:
-    if error.errno in FULL:
-        return say("train.disk_full", place=run.path, run=run.run_id)
-    return say("train.failed", error=f"{type(error).__name__}: {error}")
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether the disk is full; PyTorch raises something else while it closes what it could not write."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _draw(run: folders.RunFolder, report: Report) -> None:
@@ -348,7 +363,7 @@ def _start(run: folders.RunFolder, before: Record, fingerprint: str) -> Start:
 
     # the lock is held: what is half-written belongs to nobody
     checkpoint.Checkpoints(run.checkpoints, {}).sweep()
-    return starts.of_run(run, before, fingerprint)
+    return starts.with_best(run, starts.of_run(run, before, fingerprint))
 
 
 def _memory_words(conf: Any, facts: Any) -> str:

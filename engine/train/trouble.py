@@ -118,6 +118,8 @@ def _choice(state: State, plan: Plan) -> Answer:
 
 
 def _tell(state: State, plan: Plan, run: Run, step: int, todo: Answer, **found: Any) -> None:
+    if todo is Answer.SKIP and step <= run.recorder.written:
+        return  # an attempt that was killed has told it
     run.events.append(
         "nonfinite", step=step, epoch=plan.first_epoch + state.batches.epoch, action=todo.value,
         last_finite_loss=run.recorder.last_finite_loss, learning_rate=state.progress.rate, **found,
