@@ -73,7 +73,8 @@ def set_deterministic(wanted: bool) -> None:
     """Allow only algorithms that give the same bits each time, or let a GPU choose its fastest ones."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-    torch.use_deterministic_algorithms(wanted)
+    if wanted != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(wanted)  # loads the compiler: seconds that most runs need not wait
     torch.backends.cudnn.deterministic = wanted
     torch.backends.cudnn.benchmark = not wanted  # spectra have one length: the search pays once
 

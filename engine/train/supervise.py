@@ -149,8 +149,8 @@ def _torchrun(
         log = folder / "log.txt" if run is None else run.log
         child = subprocess.Popen(
             [
-                sys.executable, "-m", "engine.train.torchrun", str(log), str(problem), *where, "--nproc-per-node",
-                str(processes.per_node), "-m", "engine", "train",
+                sys.executable, "-m", "engine.train.torchrun", str(log), str(problem), *where,
+                "--nproc-per-node", str(processes.per_node), "-m", "engine", "train",
             ],
             stdin=subprocess.DEVNULL,
             # its own session: the terminal's Ctrl-C comes to us alone, and we ask the processes to save
