@@ -24,7 +24,7 @@ from engine.course import finetuning
 from engine.errors import BadInput
 from engine.runs.events import EventLog, Unheard
 from engine.runs.folder import RunFolder
-from engine.spectra import resample, stats
+from engine.spectra import memory, resample, stats
 from engine.spectra.layout import needs
 from engine.spectra.scale import Scalers
 from engine.spectra.split import Split
@@ -143,7 +143,9 @@ def _prepare(
     seed_everything(settings.seed)
     set_precision(settings.precision)
     set_deterministic(settings.deterministic)
-    chosen = feed.choose(stars, conf.data.memory_share, device)
+    # the smallest of all machines: every process must read in the same order
+    limit = min(ranks.gathered(memory.limit()))
+    chosen = feed.choose(stars, conf.data.memory_share, device, limit=limit)
     stars = chosen.stars
     scalers = _fit_scalers(workspace, conf, stars, split, events, report, start)
     network = build_network(workspace, conf, stars.continuum.shape[1]).to(device)
@@ -275,7 +277,8 @@ def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
     if resumed is None and stage.number:
         _start_from_best(ground)
     frozen = freeze(network, stage.frozen)
-    together = ground.ranks.wrap(network, ground.device)
+    idle = not ground.ranks.alone and contract.idle_parameters(network, ground.stars.continuum.shape[1])
+    together = ground.ranks.wrap(network, ground.device, idle=bool(idle))
     optimizer = build_optimizer(network.parameters(), training)
     rate = Rate(optimizer, training, stage.planned, batches.steps_per_epoch)
     state = State(
@@ -328,7 +331,8 @@ def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
     try:
         outcome = loop.train(state, plan, learner, run)
     except (RuntimeError, MemoryError) as error:
-        if not oom.is_out_of_memory(error):
+        # several processes: the others wait inside the step, and a probe would have to wait for them
+        if not oom.is_out_of_memory(error) or not ground.ranks.alone:
             raise
         problem = error
         traceback.clear_frames(error.__traceback__)
