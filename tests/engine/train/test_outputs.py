@@ -27,7 +27,7 @@ from engine.spectra import stars as reading
 from engine.spectra.scale import fit
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
-from engine.train import attempt, model_text, outputs, session
+from engine.train import attempt, ground, model_text, outputs
 from engine.train.evaluate import Evaluation
 from engine.train.metrics import label_errors
 from engine.train.report import Report
