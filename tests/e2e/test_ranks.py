@@ -189,7 +189,7 @@ def test_a_signal_before_there_is_a_process_leaves_a_run_that_was_stopped(site: 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_run_with_words_and_a_restart_goes_on(site: Site, rank: int) -> None:
-    parent = site.start("train", "tiny", "--nproc", "2", *ENDLESS)
+    parent = site.start("train", "tiny", "--nproc", "2", *ENDLESS[:2], "--train_epochs", "60")
     site.trains()
     os.kill(site.ranks()[rank], signal.SIGKILL)
     code, _, err = site.ended(parent)
@@ -200,10 +200,12 @@ def test_a_killed_process_ends_the_run_with_words_and_a_restart_goes_on(site: Si
     again = site.start("resume", site.folder.name, "--nproc", "2", "--restarts", "1")
     site.trains(attempt=2)
     os.kill(site.ranks()[rank], signal.SIGKILL)
-    site.trains(attempt=3)
-    again.terminate()
-    code, _, err = site.ended(again)
-    assert code == 85 and "starting again from the last checkpoint (1 of 1)" in err, err
+    code, out, err = site.ended(again)
+    assert code == 0 and "test errors" in out, err
+    assert "starting again from the last checkpoint (1 of 1)" in err and quiet(
+        err.replace("torchrun says 1", "")
+    )
+    assert site.events("end")[-1]["outcome"] == "finished"
     assert [attempt["number"] for attempt in site.events("attempt")] == [1, 2, 3]
 
 
