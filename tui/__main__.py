@@ -14,9 +14,6 @@ def main() -> int:
     argv = sys.argv[1:]
     wanted = _app_arguments(argv)
     if wanted is None:
-        from engine.train.stop import note_early
-
-        note_early(argv)
         from engine.cli import main as run_verb
 
         return run_verb(argv, draw=_draw)
@@ -31,11 +28,11 @@ def main() -> int:
         return exit_codes.BAD_INPUT
 
 
-def _draw(*what: Any) -> list[str]:
-    """Draw a spectrum for `data spectrum`; Textual and plotext are imported only then."""
-    from tui.plain import drawing
+def _draw(what: str, *facts: Any) -> list[str]:
+    """Draw for `data spectrum` and `schedule`; Textual and plotext are imported only then."""
+    from tui import plain
 
-    return drawing(*what)
+    return plain.DRAWINGS[what](*facts)
 
 
 def _app_arguments(argv: list[str]) -> dict[str, str] | None:

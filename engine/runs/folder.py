@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "mlflow.json"
 
     @property
+    def tracking_lock(self) -> Path:
+        """Locked by the one process that replicates the run."""
+        return self.path / "mlflow.lock"
+
+    @property
     def tracking_log(self) -> Path:
         return self.path / "mlflow.log"
 

@@ -95,6 +95,8 @@ class Record:
         self.epoch = 0
         self.epochs = 0
         self.step = 0
+        self.epoch_step = 0
+        """Step at which the last epoch that is told ended."""
         self.total_steps = 0
         self.steps_per_epoch = 0
         self.curves: dict[str, Curve] = {}
@@ -113,6 +115,8 @@ class Record:
         self.nonfinite: NonFinite | None = None
         self.bad_steps: list[dict[str, Any]] = []
         """Steps that were no finite number and were left out or gone back from."""
+        self.cuts = 0
+        """How often points were dropped again, so that who took them over can tell."""
         self.attempts: list[dict[str, Any]] = []
         """What is known of each attempt at this run, the first and those that resumed it."""
         self.end: dict[str, Any] | None = None
@@ -260,8 +264,10 @@ class Record:
         for curve in self.curves.values():
             keep = bisect_right(curve.steps, step)
             del curve.steps[keep:], curve.values[keep:]
+        self.cuts += 1
         self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
         self.step = min(self.step, step)
+        self.epoch_step = min(self.epoch_step, step)
         self._pace = []
 
     def _take_phase(self, event: dict[str, Any]) -> None:
@@ -297,6 +303,10 @@ class Record:
                 curve.steps.extend(steps)
                 curve.values.extend(values)
 
+    def _take_stage(self, event: dict[str, Any]) -> None:
+        # Another stage looks at other rows: its best is another thing, and the one that is kept.
+        self.best = {}
+
     def _take_pace(self, event: dict[str, Any]) -> None:
         for name, raw in event["values"].items():
             value = float(number(raw))
@@ -306,6 +316,7 @@ class Record:
 
     def _take_epoch(self, event: dict[str, Any]) -> None:
         self.epoch, self.step = event["epoch"], event["step"]
+        self.epoch_step = self.step
         for name, raw in event["values"].items():
             value = float(number(raw))
             self.last[name] = value
@@ -316,10 +327,14 @@ class Record:
                 self.curves.setdefault(name, Curve()).add(self.step, value)
 
     def _take_checkpoint(self, event: dict[str, Any]) -> None:
+        if self.checkpoints and self.checkpoints[-1]["step"] >= event["step"]:
+            # killed after it was saved, an attempt that goes on from an earlier one saves it again
+            self.checkpoints = [c for c in self.checkpoints if c["step"] != event["step"]]
         self.checkpoints.append(event)
         if event.get("best"):
             self.best_epoch, self.best_step = event["epoch"], event["step"]
-            self.best_value = self.last.get(self.monitor)
+            value = event.get("value")
+            self.best_value = self.last.get(self.monitor) if value is None else float(number(value))
 
     def _take_nonfinite(self, event: dict[str, Any]) -> None:
         if event.get("action", "stop") != "stop":

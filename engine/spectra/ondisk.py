@@ -144,7 +144,10 @@ class FluxFile:
         views = [array.data.cast("B") for array in arrays]
         offset = self._start + first_row * self._row_bytes
         while views:
-            got = os.preadv(self._handle, views, offset)
+            try:
+                got = os.preadv(self._handle, views, offset)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
             if got == 0:
                 raise OSError(errno.EIO, "the file became shorter while it was read", str(self.path))
             offset += got

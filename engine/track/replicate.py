@@ -10,6 +10,7 @@ RUNNING for ever.
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import subprocess
@@ -55,7 +56,17 @@ def start(workspace: Workspace, folder: RunFolder) -> subprocess.Popen[bytes]:
 
 
 def replicate(workspace: Workspace, folder: RunFolder) -> str:
-    """Follow a run until it has ended and is whole in MLflow; return the MLflow run id."""
+    """Follow a run until it has ended and is whole in MLflow; return the MLflow run id.
+
+    A run that is resumed at once after a kill may still have its first replicator, which goes on following
+    it: two would log every point twice, so another one waits for the end of the first.
+    """
+    with folder.tracking_lock.open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        return _follow(workspace, folder)
+
+
+def _follow(workspace: Workspace, folder: RunFolder) -> str:
     record = Record(folder.path, keep_curves=False)
     record.refresh()
     conf = record.conf()
@@ -71,6 +82,8 @@ def replicate(workspace: Workspace, folder: RunFolder) -> str:
         state["cursor"] = 0
         write_json(folder.tracking, state)
     run_id = str(state["run_id"])
+    if state.pop("closed", None) is not None and record.live:
+        api.update_run(run_id, status="RUNNING")  # resumed: it was closed as stopped, failed or killed
     tail = Tail(folder.events, int(state.get("cursor", 0)))
     while True:
         record.refresh()
@@ -134,6 +147,8 @@ def _log(api: Any, run_id: str, events: list[dict[str, Any]]) -> None:
             pairs = [
                 (f"step/{name}", column[-1], event["step"][-1]) for name, column in event["columns"].items()
             ]
+        elif event["kind"] == "pace":
+            pairs = [(f"step/{name}", value, event["step"]) for name, value in event["values"].items()]
         elif event["kind"] == "test":
             pairs = [
                 (f"test_{name}", value, event.get("epoch", 0)) for name, value in event["values"].items()

@@ -57,7 +57,11 @@ def foreground(
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
-    run = make_folder(workspace, resolved, parent=parent, source=source, partial=partial)
+    try:
+        run = make_folder(workspace, resolved, parent=parent, source=source, partial=partial)
+    except OSError as error:
+        report.line(say("train.no_folder", place=workspace.runs, error=error.strerror or error))
+        return exit_codes.FAILED
     report.keep_in(run.log)
     report.line(say("train.run_id", run_id=run.run_id))
     return _attempt(workspace, run, resolved.conf, report, stop, lambda: (stars, split))
@@ -87,14 +91,9 @@ def _checked(
 ) -> tuple[Any, Any]:  # fmt: skip
     """Read the tables, and ask torch for what only it knows, before anything is written."""
     stars, split = _read(workspace, conf, report, stop)
-    if conf.training.device not in ("auto", "cpu"):
-        # Only torch knows. Asked before the folder is made: a missing device leaves nothing behind.
+    if _only_torch_knows(conf) or source is not None:
         report.line(say("train.loading_torch"))
-        from engine.train.device import choose_device
-
-        choose_device(conf.training.device)
-    if source is not None:
-        _check_weights(workspace, conf, stars, source, parent, partial)
+        _check_with_torch(workspace, conf, stars, source, parent, partial)
     return stars, split
 
 
@@ -264,21 +263,34 @@ def whole_record(run: folders.RunFolder, *, keep_curves: bool = False) -> Record
     return record
 
 
-def _check_weights(
-    workspace: Workspace, conf: Any, stars: Any, source: Path, parent: str | None, partial: bool
-) -> None:
-    """Refuse weights that do not fit the network, before a run is made of them."""
-    from engine.train import checkpoint
-    from engine.train.network import build_network, take_weights
+def _only_torch_knows(conf: Any) -> bool:
+    """Tell whether a conf asks for something that may not be there, and that only torch can tell."""
+    training = conf.training
+    special = training.device not in ("auto", "cpu") or training.precision in ("tf32", "fp64")
+    return bool(special or training.loss == "gaussian_nll" or (conf.finetune.epochs and conf.finetune.freeze))
 
+
+def _check_with_torch(
+    workspace: Workspace, conf: Any, stars: Any, source: Path | None, parent: str | None, partial: bool
+) -> None:
+    """Refuse a device, a network or weights that cannot be used, before a run is made of them."""
+    from engine.train import checkpoint
+    from engine.train.device import check_precision, choose_device
+    from engine.train.network import build_network, freeze, take_weights
+
+    check_precision(conf.training.precision, choose_device(conf.training.device))
     network = build_network(workspace, conf, stars.continuum.shape[1])
-    weights = checkpoint.weights_of(checkpoint.load(source))
-    take_weights(network, weights, partial=partial, source=f"{parent or '-'}/{source.name}")
+    if source is not None:
+        weights = checkpoint.weights_of(checkpoint.load(source))
+        take_weights(network, weights, partial=partial, source=f"{parent or '-'}/{source.name}")
+    if conf.finetune.epochs:
+        freeze(network, conf.finetune.freeze)
 
 
 def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[Any, Any]:
     """Check the tables by their headers, read them, split them."""
     from engine.spectra import changes, layout, resample, split, stars, stats
+    from engine.train.filtering import finetune_rows
 
     promised = layout.preflight(workspace, conf.data)
     layout.needs(promised.branches, catalog.find(workspace, conf.model.name).inputs)
@@ -308,6 +320,8 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
         report.line(text)
     # a column that is not there stops before a run is made
     resample.plan(conf.data.resample, read, parts.train)
+    if conf.finetune.epochs and conf.finetune.filter:
+        finetune_rows(read, parts.train, conf.finetune.filter, "train")
     stop.check()
     return read, parts
 
@@ -327,8 +341,14 @@ def _attempt(
     if writes:
         if hold_lock(run.lock) is None:
             raise BadInput(say("train.busy", run=run.run_id))
-        folders.note_process(run, attempt=number)
-        events = EventLog(run.events)
+        try:
+            folders.note_process(run, attempt=number)
+            events = EventLog(run.events)
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            report.line(say("train.disk_full", place=run.path, run=run.run_id))
+            return exit_codes.FAILED
         tracker = replicate.start(workspace, run) if conf.tracking.enabled else None
     outcome, code, said = "failed", exit_codes.FAILED, ""
     lost = False
@@ -353,16 +373,18 @@ def _attempt(
     except Stopped as stopped:
         outcome, code = "stopped", exit_codes.STOPPED
         said = say("train.stopped_empty", by=stopped)
-    except OSError as error:
-        said = _disk_words(error, run)
-        if error.errno not in FULL:
-            report.close()
-            report.line(traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - the run must end with an end event; the traceback goes to the log
-        said = say("train.failed", error=f"{type(error).__name__}: {error}")
-        report.close()
-        lost = ranks is not None and ranks.lost(error)
-        (report.line if writes and not lost else report.aside)(traceback.format_exc())
+        if _is_full(error):
+            said = say("train.disk_full", place=run.path, run=run.run_id)
+        elif isinstance(error, OSError) and error.errno is not None:
+            # a disk or a network that fails is not ours to debug: a traceback would only hide it
+            what = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+            said = say("train.disk_failed", error=what, run=run.run_id)
+        else:
+            said = say("train.failed", error=f"{type(error).__name__}: {error}")
+            report.close()
+            lost = ranks is not None and ranks.lost(error)
+            (report.line if writes and not lost else report.aside)(traceback.format_exc())
     finally:
         report.close()
         if writes and not lost:
@@ -381,10 +403,13 @@ def _attempt(
     return code
 
 
-def _disk_words(error: OSError, run: folders.RunFolder) -> str:
-    if error.errno in FULL:
-        return say("train.disk_full", place=run.path, run=run.run_id)
-    return say("train.failed", error=f"{type(error).__name__}: {error}")
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether the disk is full; PyTorch raises something else as it closes what it could not write."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _draw(run: folders.RunFolder, report: Report) -> None:
@@ -433,7 +458,7 @@ def _start(run: folders.RunFolder, before: Record, fingerprint: str) -> Start:
 
     # the lock is held: what is half-written belongs to nobody
     checkpoint.Checkpoints(run.checkpoints, {}).sweep()
-    return starts.of_run(run, before, fingerprint)
+    return starts.with_best(run, starts.of_run(run, before, fingerprint))
 
 
 def _memory_words(conf: Any, facts: Any) -> str:

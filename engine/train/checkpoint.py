@@ -50,8 +50,8 @@ class Checkpoints:
         path = self.folder / f"step-{step:08d}.pt"
         beside = self.folder / f".{path.name}.{os.getpid()}.tmp"
         whole = {
-            "format": FORMAT, "step": step, "epoch": epoch, **self.facts, "weights": dict(weights),
-            "state": dict(state),
+            "format": FORMAT, "step": step, "epoch": epoch, "best": best, **self.facts,
+            "weights": dict(weights), "state": dict(state),
         }  # fmt: skip
         try:
             with beside.open("wb") as file:
@@ -62,22 +62,12 @@ class Checkpoints:
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-        self._link(path, "last.pt")
+        link(path, self.folder / "last.pt")
         if best:
-            self._link(path, "best.pt")
+            link(path, self.folder / "best.pt")
         self._sync()
         self._retire()
         return path
-
-    def _link(self, path: Path, name: str) -> None:
-        beside = self.folder / f".{name}.{os.getpid()}.tmp"
-        beside.unlink(missing_ok=True)
-        try:
-            os.link(path, beside)
-        except OSError:
-            # Some network file systems have no hard links: a copy costs space but says the same.
-            beside.write_bytes(path.read_bytes())
-        beside.replace(self.folder / name)
 
     def _retire(self) -> None:
         kept = {
@@ -96,6 +86,19 @@ class Checkpoints:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def link(path: Path, name: Path) -> None:
+    """Give a checkpoint another name, in one move."""
+    beside = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(path, beside)
+    except OSError:
+        # Some network file systems have no hard links: a copy costs space but says the same.
+        beside.write_bytes(path.read_bytes())
+    beside.replace(name)
+    beside.unlink(missing_ok=True)  # two names of one file stay two names when one is moved onto the other
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
@@ -126,7 +129,7 @@ def export(folder: Path, whole: Mapping[str, Any]) -> Path:
 
     `best.safetensors`, `conf.yaml` and `scaling.json` (scalers, labels, wavelengths in angstrom, versions).
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(exist_ok=True)
     path = folder / "best.safetensors"
@@ -139,7 +142,7 @@ def export(folder: Path, whole: Mapping[str, Any]) -> Path:
     }  # fmt: skip
     metadata = {"format": "pt", "model": str(whole["conf"]["model"]["name"]), "epoch": str(whole["epoch"])}
     try:
-        save_file(weights, beside, metadata=metadata)
+        beside.write_bytes(save(weights, metadata=metadata))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

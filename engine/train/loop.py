@@ -65,6 +65,7 @@ class Run:
     ranks: Ranks = field(default_factory=Ranks)
     wavelength: np.ndarray | None = None
     saved_at: float = field(default_factory=time.monotonic)
+    saved_step: int = -1
 
 
 def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
@@ -101,17 +102,17 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
             continue
         if batches.epoch_ended:
             flush(state, plan, run)
-            if (outcome := _end_epoch(state, plan, run)) is not None:
+            if (outcome := _end_epoch(state, plan, run, wanted=due_save or stop)) is not None:
                 return outcome
-        elif due_save or stop:
+        if (due_save or stop) and run.saved_step != progress.step:
             save(state, plan, run)
         if stop:
             return Outcome.STOPPED
     raise AssertionError("batches are endless")
 
 
-def _end_epoch(state: State, plan: Plan, run: Run) -> Outcome | None:
-    """Evaluate, remember the best, save when it is time; return why training ended if it did."""
+def _end_epoch(state: State, plan: Plan, run: Run, *, wanted: bool = False) -> Outcome | None:
+    """Evaluate, remember the best, save when it is time or `wanted`; return why training ended if it did."""
     progress, epoch = state.progress, state.batches.epoch
     last = progress.step >= plan.steps
     values = {"train_loss": progress.train_loss(), "learning_rate": progress.rate}
@@ -130,14 +131,14 @@ def _end_epoch(state: State, plan: Plan, run: Run) -> Outcome | None:
         raise BadInput(say("train.monitor_missing", monitor=plan.monitor))
     if plan.monitor in values:
         improved = note_best(state, plan, worth(plan.monitor, values[plan.monitor]))
-    run.recorder.epoch(plan.first_epoch + epoch, values)
+    run.recorder.epoch(plan.first_epoch + epoch, progress.step, values)
     if not math.isfinite(values.get("val_loss", 0.0)):
         trouble.bad_validation(state, plan, run, values["val_loss"])
         return Outcome.NON_FINITE
     progress.early = plan.patience is not None and progress.stale >= plan.patience
     (overdue,) = run.ranks.agree(time.monotonic() - run.saved_at > plan.save_seconds)
-    if improved or last or progress.early or overdue:
-        save(state, plan, run, best=improved)
+    if improved or last or progress.early or overdue or wanted:
+        save(state, plan, run, best=values[plan.monitor] if improved else None)
     if progress.early and not last:
         run.events.append("early_stop", epoch=plan.first_epoch + epoch, best_epoch=progress.best_epoch)
     return Outcome.DONE if last or progress.early else None
@@ -172,19 +173,22 @@ def flush(state: State, plan: Plan, run: Run, learner: Learner | None = None) ->
     return trouble.heard_late(state, plan, learner, run, kept.bad[0])
 
 
-def save(state: State, plan: Plan, run: Run, *, best: bool = False) -> None:
-    """Save all that changes, and say so in the events; every rank takes part, the first one writes."""
+def save(state: State, plan: Plan, run: Run, *, best: float | None = None) -> None:
+    """Save all that changes, and say so in the events; every rank takes part, the first one writes.
+
+    `best` is the monitored value where it is the best so far.
+    """
     flush(state, plan, run)
     step, epoch = state.progress.step, plan.first_epoch + state.batches.epoch
     whole = state.state_dict()
     whole["random"] = run.ranks.gathered(whole["random"])
-    run.saved_at = time.monotonic()
+    run.saved_at, run.saved_step = time.monotonic(), step
     if not run.ranks.first:
         return
-    path = run.checkpoints.save(whole, state.weights(), step=step, epoch=epoch, best=best)
+    path = run.checkpoints.save(whole, state.weights(), step=step, epoch=epoch, best=best is not None)
     run.events.append(
-        "checkpoint", step=step, epoch=epoch, file=path.name, best=best, size=path.stat().st_size,
-        value=state.progress.best if best else None,
+        "checkpoint", step=step, epoch=epoch, file=path.name, best=best is not None,
+        size=path.stat().st_size, value=best,
     )  # fmt: skip
     run.events.flush_to_disk()
 

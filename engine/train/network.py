@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.conf.schema import Conf
 from engine.errors import BadInput
+from engine.train.oom import is_out_of_memory
 from engine.words import say
 from engine.workspace import Workspace
 from models import contract, registry
@@ -43,8 +44,12 @@ def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
         network = registry.build(conf.model.name, points=points, labels=labels, fields=conf.model.fields)
         contract.materialise(network, points, labels, name=conf.model.name)
     except ModelError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         raise BadInput(worded(error)) from error
     except (TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         problem = str(error).splitlines()[0]
         raise BadInput(
             say("train.no_network", model=conf.model.name, points=points, problem=problem)

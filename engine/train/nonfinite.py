@@ -172,7 +172,7 @@ def _range(inputs: Any) -> tuple[float, float]:
     finite = [t for t in finite if t.numel()]
     if not finite:
         return math.nan, math.nan
-    return min(float(t.min()) for t in finite), max(float(t.max()) for t in finite)
+    return min(float(t.detach().min()) for t in finite), max(float(t.detach().max()) for t in finite)
 
 
 def _bad_parameter(network: nn.Module) -> str | None:

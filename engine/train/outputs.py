@@ -34,19 +34,22 @@ ALL = "all (scaled)"
 _METRICS = ("part", "label", "n", "mae", "rmse", "bias", "sigma_mad", "r2", "mean_mae", "outlier_rate")
 
 
-def write(
+def write_outputs(
     conf: Conf,
     folder: RunFolder,
     parts: Mapping[str, Rows],
     stars: Stars,
     split: Split,
-    labels: Scaler,
     events: EventLog,
     report: Report,
     look_at: Callable[[str], Evaluation],
     best_epoch: int,
+    labels: Scaler,
 ) -> None:
-    """Look at the held-out rows once with the best weights; write tables, the test event and figures."""
+    """Look at the held-out rows once with the best weights; write tables, the test event and figures.
+
+    `look_at` evaluates the best weights on a part; `labels` is the scaler that training used.
+    """
     targets = conf.data.targets
     train_NT = stars.labels[split.train].astype(np.float64)
     train_mean_T, scale_T = _means(train_NT), error_scale(labels, train_NT)
@@ -80,7 +83,7 @@ def write(
         events.append("test", epoch=best_epoch, values=values, stars=len(parts["test"]))
         for line in test_table(tested[:-1], len(parts["test"]), best_epoch):
             report.fact(line)
-        for line in _summary(values, best_epoch):
+        for line in _summary(values):
             report.fact(line)
     draw(folder, report, targets, seen, classes)
 
@@ -153,7 +156,7 @@ def _values(tested: list[dict[str, Any]], classes: ClassErrors | None) -> dict[s
     return values
 
 
-def _summary(values: Mapping[str, float], best_epoch: int) -> list[str]:
+def _summary(values: Mapping[str, float]) -> list[str]:
     """Return what is said below the table of test errors."""
     lines = []
     if "scaled_mae" in values:
@@ -162,18 +165,21 @@ def _summary(values: Mapping[str, float], best_epoch: int) -> list[str]:
     if "feh_accuracy" in values:
         accuracy, f1 = (f"{values[f'feh_{kind}']:.3f}" for kind in ("accuracy", "macro_f1"))
         lines.append(say("train.test_feh", accuracy=accuracy, f1=f1))
-    return [*lines, say("train.test_once", epoch=best_epoch)]
+    return [*lines, say("train.test_once")]
 
 
 def _write_predictions(path: Path, obsids: list[str], targets: list[str], seen: Evaluation) -> None:
-    """Write obsid, then truth and prediction of each label, in the order of the rows."""
+    """Write obsid, then truth, prediction and (if any) sigma of each label, in the order of the rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pairs_NP = np.stack((seen.truth_NT, seen.predicted_NT), axis=2).reshape(len(obsids), -1).tolist()
+    kinds = {"true": seen.truth_NT, "pred": seen.predicted_NT}
+    if seen.sigma_NT is not None:
+        kinds["err"] = seen.sigma_NT
+    pairs_NP = np.stack(list(kinds.values()), axis=2).reshape(len(obsids), -1).tolist()
     rows = (
         [obsid, *("" if math.isnan(value) else f"{value:.6g}" for value in values)]
         for obsid, values in zip(obsids, pairs_NP, strict=True)
     )
-    write_whole(path, _csv(["obsid", *(f"{t}_{kind}" for t in targets for kind in ("true", "pred"))], rows))
+    write_whole(path, _csv(["obsid", *(f"{t}_{kind}" for t in targets for kind in kinds)], rows))
 
 
 def _write_classes(folder: RunFolder, classes: Mapping[str, ClassErrors]) -> None:

@@ -42,9 +42,9 @@ class Recorder:
 
     def __init__(
         self, events: EventLog, report: Report, *, epochs: int, total_steps: int, seconds: float,
-        device: torch.device | None = None, written: int = 0,
+        device: torch.device | None = None, written: int = 0, told: int = 0,
     ) -> None:  # fmt: skip
-        """Write into `events` all steps after `written`, the last that is there already."""
+        """Write into `events` the steps after `written` and the epochs that end after step `told`."""
         self.events = events
         self.report = report
         self.epochs = epochs
@@ -52,6 +52,7 @@ class Recorder:
         self.seconds = seconds
         self.device = device or torch.device("cpu")
         self.written = written
+        self.told = told
         self.last_finite_loss: float | None = None
         self.overflows = 0
         self.parts: Callable[[], dict[str, float]] = dict
@@ -61,7 +62,6 @@ class Recorder:
         self._norms: list[Tensor] = []
         self._weights: list[Tensor] = []
         self._rates: list[float] = []
-        self._last_step = 0
         self._began: tuple[float, int] | None = None
         self._restart()
 
@@ -79,7 +79,6 @@ class Recorder:
         """Keep one step (1-based); tell whether it is time to write."""
         if self._began is None:
             self._began = (time.monotonic(), step - 1)
-        self._last_step = step
         self._steps.append(step)
         self._losses.append(gradient.loss)
         self._norms.append(gradient.norm)
@@ -98,7 +97,8 @@ class Recorder:
         if up_to_bad and bad:
             upto = steps.index(bad[0])
             steps, losses, norms, weights = steps[:upto], losses[:upto], norms[:upto], weights[:upto]
-        self.last_finite_loss = next((v for v in reversed(losses) if math.isfinite(v)), self.last_finite_loss)
+        finite = next((v for v in reversed(losses) if math.isfinite(v)), None)
+        self.last_finite_loss = self.last_finite_loss if finite is None else _short([finite])[0]
         known = zip(losses, norms, strict=True)
         self.overflows += sum(math.isfinite(loss) and not math.isfinite(norm) for loss, norm in known)
         first = next((i for i, step in enumerate(steps) if step > self.written), len(steps))
@@ -114,10 +114,11 @@ class Recorder:
         self._restart()
         return Flushed(bad, losses, weights)
 
-    def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Write what an epoch gave, and say it."""
-        if self._last_step > self.written:
-            self.events.append("epoch", epoch=epoch, step=self._last_step, values=values)
+    def epoch(self, epoch: int, step: int, values: dict[str, float]) -> None:
+        """Write what an epoch that ended with `step` gave, and say it."""
+        if step > self.told:
+            self.told = step
+            self.events.append("epoch", epoch=epoch, step=step, values=values)
         names = ("train_loss", "val_loss")
         shown = {name: f"{values[name]:.5g}" if name in values else "-" for name in names}
         rate = f"{values['learning_rate']:.3g}"
@@ -129,7 +130,7 @@ class Recorder:
 
     def rewound(self, step: int) -> None:
         """Go back to `step`: what comes after it is written anew."""
-        self._last_step = self.written = step
+        self.written, self.told = step, min(step, self.told)
         self._restart()
 
     def _restart(self) -> None:

@@ -54,7 +54,7 @@ class Report:
                 return
         self._log = log.open("a", encoding="utf-8")
         for text in self._early:
-            print(text, file=self._log, flush=True)
+            self._keep(text)
 
     def line(self, text: str) -> None:
         """Say one line."""
@@ -83,13 +83,15 @@ class Report:
             # Nobody reads any more (`spectui train … | head`): the run goes on, the log keeps the words.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if self._log is not None:
-            try:
-                print(text, file=self._log, flush=True)
-            except OSError:
-                self._log = None  # a full disk: the words are on the screen, and the end has its own room
-                self._early = []
+            self._keep(text)
         else:
             self._early.append(text)
+
+    def _keep(self, text: str) -> None:
+        try:
+            print(text, file=self._log, flush=True)
+        except OSError:
+            pass  # a full disk: the words are on the screen, and the end has its own room
 
     def rows(self, what: str, done: int, total: int | None = None) -> None:
         """Say how far reading a table is: rewritten in place on a terminal, a line now and then elsewhere."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 import engine
 from engine.conf.schema import Conf, Training
+from engine.course import finetuning
 from engine.errors import BadInput
-from engine.runs.events import EventLog
+from engine.runs.events import EventLog, Unheard
 from engine.runs.folder import RunFolder
 from engine.spectra import memory, resample, stats
 from engine.spectra.layout import needs
@@ -39,6 +39,7 @@ from engine.train.device import (
     set_threads,
 )
 from engine.train.evaluate import Evaluation, evaluate
+from engine.train.filtering import finetune_rows
 from engine.train.learn import Arithmetic, Learner, set_precision
 from engine.train.losses import Loss, Predict, build_loss
 from engine.train.network import build_network, compile_parts, freeze, in_double, loaded_lines, take_weights
@@ -81,6 +82,8 @@ class Ground:
     augmentation: augment.Augmentation | None
     total_steps: int = 0
     began: Progress = field(default_factory=Progress)
+    lost: list[str] = field(default_factory=list)
+    """Why the bits of this attempt are not those of an unbroken run."""
 
     def rows(self, index_N: NDArray[np.intp]) -> Rows:
         """Return rows of the set; they are scaled batch by batch."""
@@ -175,6 +178,7 @@ def _prepare(
         workspace, conf, folder, stars, split, events, report, stop, start, device, ranks, chosen, scalers,
         network, in_double(forward) if settings.precision == "fp64" else forward,
         checkpoint.Checkpoints(folder.checkpoints, facts, settings.keep_checkpoints), augmentation,
+        lost=lost_exactness(start.made_with, facts) if start.made_with is not None else [],
     )  # fmt: skip
 
 
@@ -192,6 +196,8 @@ def _run(ground: Ground) -> loop.Outcome:
     )  # fmt: skip
     _say_plan(ground, stages)
     ground.events.append("phase", phase="training")
+    if ground.start.again and ground.start.whole is None:
+        _note_resume(ground, 0)
     ground.report.begin(ground.total_steps, ground.start.step)
     outcome = loop.Outcome.DONE
     try:
@@ -232,10 +238,7 @@ def _stages(ground: Ground) -> list[Stage]:
     if conf.training.epochs:
         stages.append(_stage(ground, len(stages), conf.training, [], ""))
     if conf.finetune.epochs:
-        names = ("epochs", "learning_rate", "schedule", "warmup_epochs")
-        own = {name: getattr(conf.finetune, name) for name in names}
-        floor = min(conf.training.min_learning_rate, conf.finetune.learning_rate)
-        training = conf.training.model_copy(update={**own, "min_learning_rate": floor})
+        training = finetuning(conf.training, conf.finetune)
         stages.append(_stage(ground, len(stages), training, conf.finetune.freeze, conf.finetune.filter))
         # a pattern that matches nothing is found now, not after the first stage
         freeze(ground.network, conf.finetune.freeze)
@@ -247,7 +250,7 @@ def _stage(ground: Ground, number: int, training: Training, frozen: list[str], e
     conf, split, stars = ground.conf, ground.split, ground.stars
     parts = {"train": split.train, "val": split.val}
     if expression:
-        parts = {name: _filtered(stars, index_N, expression, name) for name, index_N in parts.items()}
+        parts = {name: finetune_rows(stars, index_N, expression, name) for name, index_N in parts.items()}
         ground.report.line(
             say("train.filtered", filter=expression, train=len(parts["train"]), val=len(parts["val"]))
         )
@@ -265,24 +268,6 @@ def _stage(ground: Ground, number: int, training: Training, frozen: list[str], e
     # Without validation rows the training rows are looked at in their place, and the plan event says so.
     val = ground.rows(parts["val"]) if len(parts["val"]) else rows
     return Stage(number, training, batches, val, frozen)
-
-
-def _filtered(stars: Stars, index_N: NDArray[np.intp], expression: str, part: str) -> NDArray[np.intp]:
-    """Return the rows of a part for which the filter of the conf holds.
-
-    Raises:
-        BadInput: the filter cannot be read, or no training row is left.
-    """
-    from engine.spectra.facts_select import matching
-
-    try:
-        mask_S = matching(stars, expression)
-    except BadInput as error:
-        raise BadInput([f"finetune.filter: {line}" for line in error.lines]) from error
-    kept = index_N[mask_S[index_N]]
-    if part == "train" and len(kept) < 2:
-        raise BadInput(say("train.filter_nothing", filter=expression, stars=len(kept)))
-    return kept
 
 
 def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
@@ -303,11 +288,9 @@ def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
         torch.amp.GradScaler(ground.device.type) if training.precision == "fp16" else None,
         None if training.ema_decay is None else moving_average(network, training.ema_decay),
     )  # fmt: skip
-    lost: list[str] = []
     if resumed is not None:
         trouble.restore(state, resumed, ground.ranks.rank)
-        lost = lost_exactness(resumed, ground.checkpoints.facts)
-        _say_resumed(ground, state, lost)
+        _say_resumed(ground, state)
     progress = state.progress
     plan = loop.Plan(
         progress.began_step + stage.planned, progress.began_step, progress.began_epoch, training.patience,
@@ -334,7 +317,7 @@ def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
     recorder = Recorder(
         ground.events, ground.report, epochs=ground.conf.training.epochs + ground.conf.finetune.epochs,
         total_steps=ground.total_steps, seconds=training.record_seconds, device=ground.device,
-        written=0 if lost else ground.start.written,
+        written=0 if ground.lost else ground.start.written, told=0 if ground.lost else ground.start.told,
     )  # fmt: skip
     recorder.parts = loop.norms_by_part(learner)
 
@@ -366,14 +349,14 @@ def _start_from_best(ground: Ground) -> None:
     """Give the network the best weights of the stage before, and keep those under a name of their own."""
     if not ground.ranks.first:
         return  # they come from the first rank when the network is wrapped
-    best = ground.folder.checkpoints / "best.pt"
-    ground.network.load_state_dict(checkpoint.weights_of(checkpoint.load(best)))
-    kept = ground.folder.checkpoints / BEFORE_FINETUNE
-    kept.unlink(missing_ok=True)
-    try:
-        os.link(best, kept)
-    except OSError:
-        shutil.copyfile(best, kept)
+    best, kept = ground.folder.checkpoints / "best.pt", ground.folder.checkpoints / BEFORE_FINETUNE
+    whole = checkpoint.load(best)
+    if whole["state"]["progress"]["stage"] and kept.exists():
+        # An earlier attempt had begun this stage and its checkpoints are lost: best.pt is of this stage.
+        whole = checkpoint.load(kept)
+    else:
+        checkpoint.link(best, kept)
+    ground.network.load_state_dict(checkpoint.weights_of(whole))
 
 
 def _finish(ground: Ground, last: Stage) -> None:
@@ -383,9 +366,12 @@ def _finish(ground: Ground, last: Stage) -> None:
     ground.network.load_state_dict(checkpoint.weights_of(best))
     loss_of = build_loss(last.training, ground.conf.data.targets)
     parts = {name: ground.rows(ground.split.part(name)) for name in ("train", "val", "test")}
-    outputs.write(
-        ground.conf, ground.folder, parts, ground.stars, ground.split, ground.scalers.labels, ground.events,
-        ground.report, lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
+    outputs.write_outputs(
+        ground.conf, ground.folder, parts, ground.stars, ground.split,
+        # killed after it was tested, a run gives the same errors again: they are told already
+        Unheard() if ground.start.tested and not ground.lost else ground.events, ground.report,
+        lambda name: ground.look_at(ground.network, parts[name], loss_of, None), best["epoch"],
+        ground.scalers.labels,
     )  # fmt: skip
     checkpoint.export(ground.folder.path / "export", best)
 
@@ -399,11 +385,22 @@ def _say_plan(ground: Ground, stages: list[Stage]) -> None:
     ground.report.line(text)
 
 
-def _say_resumed(ground: Ground, state: State, lost: list[str]) -> None:
-    """Record and say from where the run goes on, and what is lost of its exactness."""
-    step = state.progress.step
+def _say_resumed(ground: Ground, state: State) -> None:
+    """Record and say from where the run goes on."""
+    ground.report.line(say("train.resumed", step=state.progress.step, file=ground.start.file))
+    if ground.start.untold:
+        path = ground.folder.checkpoints / ground.start.file
+        ground.events.append(
+            "checkpoint", step=state.progress.step, epoch=state.progress.best_epoch, file=path.name,
+            best=True, size=path.stat().st_size, value=None,
+        )  # fmt: skip
+    _note_resume(ground, state.progress.step)
+
+
+def _note_resume(ground: Ground, step: int) -> None:
+    """Record from which step the run goes on, and record and say what is lost of its exactness."""
+    lost = ground.lost
     ground.events.append("resume", step=step, attempt=ground.start.attempt, exact=not lost, lost=lost)
-    ground.report.line(say("train.resumed", step=step, file=ground.start.file))
     for line in lost:
         ground.report.line(line)
 

@@ -64,6 +64,7 @@ def roll_back(state: State, run: Run, step: int) -> None:
     # Saved scales know of earlier rollbacks only: each one halves what the checkpoint had.
     state.rate.lower(_SLOWER**rollbacks / _SLOWER ** found[1]["state"]["progress"]["rollbacks"])
     run.recorder.rewound(state.progress.step)
+    run.saved_step = -1
     run.events.append("rewind", step=state.progress.step, was=step, learning_rate=state.rate.now)
 
 
@@ -117,6 +118,8 @@ def _choice(state: State, plan: Plan) -> Answer:
 
 
 def _tell(state: State, plan: Plan, run: Run, step: int, todo: Answer, **found: Any) -> None:
+    if todo is Answer.SKIP and step <= run.recorder.written:
+        return  # an attempt that was killed has told it
     run.events.append(
         "nonfinite", step=step, epoch=plan.first_epoch + state.batches.epoch, action=todo.value,
         last_finite_loss=run.recorder.last_finite_loss, learning_rate=state.progress.rate, **found,

@@ -42,4 +42,6 @@ def test_star_net_trains_on_real_tables(name: str, spectui: Any, tmp_path: Path,
         assert math.isfinite(run["test"][f"{label}_mae"]) and math.isfinite(run["test"][f"{label}_mean_mae"])
     with (Path(run["folder"]) / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["label"] for row in rows if row["part"] == "test"} == {"Teff", "logg", "FeH", "CFe"}
+    assert [row["label"] for row in rows if row["part"] == "test"] == [
+        "Teff", "logg", "FeH", "CFe", "all (scaled)",
+    ]  # fmt: skip

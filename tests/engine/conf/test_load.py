@@ -64,7 +64,8 @@ def test_every_mistake_is_told_at_once_with_place_key_and_near_miss(
         "  targets: [Teff, 3]\n"
     )
     assert sorted(mistakes(workspace)) == [
-        "conf/x.yaml:10:3: training.optimizer: must be one of 'adam', 'adamw', 'sgd', 'rmsprop', got 'lion'",
+        "conf/x.yaml:10:3: training.optimizer: must be one of 'adam', 'adamw', 'sgd', 'rmsprop', "
+        "'adamw_schedule_free', got 'lion'",
         "conf/x.yaml:11:3: training.float: unknown key",
         "conf/x.yaml:14:5: data.clip.normalized: the first bound must be below the second, "
         "for example [-1, 3]",

@@ -16,6 +16,8 @@ from engine.errors import BadInput
 from engine.train import checkpoint
 from engine.train.checkpoint import Checkpoints, load
 
+WEIGHTS = {"w": torch.ones(3)}
+
 
 class Poison:
     """An object that raises while it is saved."""
@@ -38,7 +40,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_checkpoint_is_complete_in_itself(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    path = checkpoints.save(state(7), step=7, epoch=2, best=True)
+    path = checkpoints.save(state(7), WEIGHTS, step=7, epoch=2, best=True)
     assert path.name == "step-00000007.pt"
     for name in (path.name, "last.pt", "best.pt"):
         whole = load(tmp_path / name)
@@ -52,7 +54,7 @@ def test_a_checkpoint_is_complete_in_itself(checkpoints: Checkpoints, tmp_path: 
 
 def test_the_newest_two_and_the_best_are_kept(checkpoints: Checkpoints, tmp_path: Path) -> None:
     for step in range(1, 8):
-        checkpoints.save(state(step), step=step, epoch=step, best=step == 3)
+        checkpoints.save(state(step), WEIGHTS, step=step, epoch=step, best=step == 3)
     kept = sorted(p.name for p in tmp_path.iterdir())
     assert kept == ["best.pt", "last.pt", "step-00000003.pt", "step-00000006.pt", "step-00000007.pt"]
     assert load(tmp_path / "best.pt")["step"] == 3
@@ -63,7 +65,7 @@ def test_the_newest_two_and_the_best_are_kept(checkpoints: Checkpoints, tmp_path
 def test_a_failure_while_saving_changes_nothing(
     checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    checkpoints.save(state(1), step=1, epoch=1, best=True)
+    checkpoints.save(state(1), WEIGHTS, step=1, epoch=1, best=True)
     before = files(tmp_path)
 
     def full(*_: object) -> None:
@@ -77,7 +79,7 @@ def test_a_failure_while_saving_changes_nothing(
     else:
         monkeypatch.setattr(Path, "replace", full)
     with pytest.raises((OSError, ValueError)):
-        checkpoints.save(bad, step=2, epoch=2, best=True)
+        checkpoints.save(bad, WEIGHTS, step=2, epoch=2, best=True)
     assert files(tmp_path) == before
 
 
@@ -89,7 +91,7 @@ def test_without_hard_links_copies_say_the_same(
 
     monkeypatch.setattr(os, "link", refuse)
     for step in range(1, 6):
-        checkpoints.save(state(step), step=step, epoch=step, best=step == 1)
+        checkpoints.save(state(step), WEIGHTS, step=step, epoch=step, best=step == 1)
     assert load(tmp_path / "best.pt")["step"] == 1
     assert load(tmp_path / "last.pt")["step"] == 5
 
@@ -99,7 +101,7 @@ def save_for_ever(folder: Path, step: int) -> None:
     checkpoints = Checkpoints(folder, {"conf": {}})
     while True:
         weights = torch.full((100_000,), float(step))
-        checkpoints.save({"weights": weights}, step=step, epoch=1, best=step % 3 == 1)
+        checkpoints.save({"weights": weights}, WEIGHTS, step=step, epoch=1, best=step % 3 == 1)
         step += 1
 
 
@@ -130,7 +132,7 @@ def test_a_kill_while_saving_always_leaves_a_good_last_and_best(tmp_path: Path) 
         assert not list(tmp_path.glob(".*"))
         step = newest + 1
     assert strays > 3, "some of the kills came in the middle of writing"
-    Checkpoints(tmp_path, {}).save({}, step=step, epoch=1, best=False)
+    Checkpoints(tmp_path, {}).save({}, WEIGHTS, step=step, epoch=1, best=False)
     assert len(list(tmp_path.glob("step-*.pt"))) <= 3, "what kills left is cleared by the next save"
 
 
@@ -146,7 +148,7 @@ def damage(whole: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", ["empty", "text", "half", "short", "tail", "zeros", "flipped"])
 def test_a_damaged_checkpoint_is_named(checkpoints: Checkpoints, tmp_path: Path, kind: str) -> None:
     big = {"network": {"w": torch.arange(10_000.0)}}
-    path = checkpoints.save(big, step=1, epoch=1, best=True)
+    path = checkpoints.save(big, WEIGHTS, step=1, epoch=1, best=True)
     bad = tmp_path / "bad.pt"
     bad.write_bytes(damage(path.read_bytes())[kind])
     with pytest.raises(BadInput, match=r"bad.pt: damaged checkpoint: ."):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from engine.conf.load import Resolved, flatten
 from engine.conf.schema import Conf
@@ -39,6 +40,11 @@ def split_of(ran: Trained) -> Any:
     return ran.run.split.read_text()
 
 
+OVERFLOW = ("training.learning_rate=1e30", "training.epochs=3", "training.schedule=constant")
+"""Makes the loss overflow at the second step."""
+FINETUNE = ("finetune.epochs=2",)
+
+
 ACTS: list[tuple[str, str, tuple[str, ...], Callable[[Trained], Any]]] = [
     # key, another value than the base's, what the base needs for the key to matter, what must then differ
     ("training.epochs", "3", (), lambda ran: len(ran.events("epoch"))),
@@ -65,6 +71,28 @@ ACTS: list[tuple[str, str, tuple[str, ...], Callable[[Trained], Any]]] = [
     ("training.record_seconds", "1000.0", (), lambda ran: len(ran.events("steps"))),
     ("training.seed", "43", (), weights_of),
     ("training.threads", "2", (), event("machine", "threads")),
+    ("training.accumulate", "2", (), lambda ran: ran.record.total_steps),
+    ("training.schedule_by", "epoch", (), rates_of),
+    ("training.plateau_patience", "1", ("training.schedule=plateau", "training.epochs=6",
+     "training.learning_rate=0.5", "training.plateau_patience=3"), rates_of),
+    ("training.ema_decay", "0.5", (), lambda ran: [v.tolist() for v in ran.checkpoint()["weights"].values()]),
+    ("training.monitor", "val_FeH_r2", (), event("plan", "monitor")),
+    ("training.save_seconds", "1e-6", (), lambda ran: len(ran.events("checkpoint"))),
+    ("training.save_steps", "1", (), lambda ran: len(ran.events("checkpoint"))),
+    ("training.keep_checkpoints", "4", ("training.save_steps=1",),
+     lambda ran: len(list(ran.run.checkpoints.glob("step-*.pt")))),
+    ("training.on_nonfinite", "skip", OVERFLOW, event("nonfinite", "action")),
+    ("training.nonfinite_limit", "1", ("training.on_nonfinite=skip", *OVERFLOW),
+     lambda ran: len(ran.events("nonfinite"))),
+    ("training.precision", "bf16", (), weights_of),
+    ("training.compile", "true", (), lambda ran: "compiling layers" in ran.run.log.read_text()),
+    ("training.deterministic", "true", (), lambda ran: torch.are_deterministic_algorithms_enabled()),
+    ("finetune.epochs", "2", (), lambda ran: ran.record.total_steps),
+    ("finetune.freeze", "['layers.0']", FINETUNE, event("stage", "frozen")),
+    ("finetune.filter", "FeH < -1", FINETUNE, event("stage", "rows")),
+    ("finetune.learning_rate", "1e-2", FINETUNE, weights_of),
+    ("finetune.schedule", "constant", FINETUNE, rates_of),
+    ("finetune.warmup_epochs", "1.0", ("finetune.schedule=warmup_cosine", *FINETUNE), rates_of),
     ("data.targets", "[FeH]", (), event("data", "targets")),
     ("data.split.ratios", "[0.5, 0.3, 0.2]", (), event("data", "train", "val", "test")),
     ("data.split.seed", "43", (), split_of),
@@ -115,6 +143,11 @@ REFUSED: list[tuple[str, str, tuple[str, ...], str]] = [
     ("data.stats", "other.yaml", (), "data.stats: other.yaml: no such file"),
     ("data.resample.column", "age", ("data.resample.strategy=auto",), "no column age"),
     ("training.device", "cuda:99", (), "training.device: cuda:99 is not there"),
+    ("training.precision", "tf32", ("training.device=cpu",), "precision: tf32 is not possible on cpu"),
+    ("training.loss", "gaussian_nll", (), "needs a network that gives sigmas, and MLP does not"),
+    ("finetune.freeze", "[layer]", ("finetune.epochs=1",), "'layer' matches no parameter"),
+    ("finetune.filter", "FeeH < -1", ("finetune.epochs=1",), "finetune.filter: "),
+    ("finetune.filter", "FeH < -9", ("finetune.epochs=1",), "0 training stars are left"),
 ]
 
 
@@ -198,5 +231,5 @@ def test_no_key_of_training_and_data_is_forgotten_here() -> None:
     tested = {a[0] for a in ACTS} | {r[0] for r in REFUSED} | {
         "data.duplicates", "data.nonfinite", "data.branches", "data.missing_branch",
     }  # fmt: skip
-    keys = {key for key in flatten(Conf().plain()) if key.startswith(("training.", "data."))}
+    keys = {key for key in flatten(Conf().plain()) if key.startswith(("training.", "data.", "finetune."))}
     assert tested == keys

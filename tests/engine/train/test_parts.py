@@ -15,7 +15,6 @@ from torch import nn
 from engine.conf.schema import Training
 from engine.errors import BadInput
 from engine.schedules import factor_of
-from engine.train import nonfinite
 from engine.train.batches import Batches
 from engine.train.device import choose_device, set_threads
 from engine.train.losses import build_loss
@@ -250,36 +249,6 @@ def test_errors_per_label_are_the_textbook_s() -> None:
     })  # fmt: skip
     assert found["b"] == {"n": 0}
     assert math.isnan(label_errors(np.ones((2, 1)), np.ones((2, 1)), ["c"])["c"]["r2"])
-
-
-# -- the guard ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("loss", "norm", "bad"),
-    [(1.0, 2.0, False), (NAN, 1.0, True), (1.0, NAN, True), (math.inf, 1.0, True), (1.0, math.inf, True),
-     (-math.inf, math.inf, True), (0.0, 0.0, False)],
-)  # fmt: skip
-def test_the_guard_sees_loss_and_gradient(loss: float, norm: float, bad: bool) -> None:
-    assert nonfinite.is_bad(torch.tensor(loss), torch.tensor(norm)) is bad
-
-
-def test_the_first_stars_and_the_parameter_that_went_bad_are_named() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    assert network[1].bias.grad is not None
-    network[1].bias.grad[0] = NAN
-    predicted = torch.tensor([[1.0, 2.0], [NAN, 0.0], [1.0, 1.0]])
-    inputs = torch.tensor([[1.0], [2.0], [-900.0]])
-    found = nonfinite.inspect(
-        network, torch.tensor(NAN), torch.tensor(NAN), predicted, ["7", "8", "9"], inputs
-    )
-    assert (found.what, found.obsids, found.parameter) == ("loss", ["8"], "1.bias")
-    all_fine = nonfinite.inspect(
-        network, torch.tensor(1.0), torch.tensor(math.inf), torch.ones(3, 2), ["7", "8", "9"], inputs
-    )
-    assert (all_fine.what, all_fine.value, all_fine.obsids[0]) == ("gradient_norm", math.inf, "9")
 
 
 # -- device -------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ import pytest
 import torch
 
 from engine import exit_codes
-from engine.conf.schema import Conf
+from engine.conf.schema import ERRORS, Conf
 from engine.errors import BadInput
 from engine.runs import folder as folders
 from engine.runs.folder import RunFolder
 from engine.spectra import stars as reading
 from engine.spectra.scale import Scaler
 from engine.train import attempt, loop, session
+from engine.train import network as networks
 from engine.train.report import Report
 from engine.train.stop import Stop
 from engine.workspace import Workspace
@@ -69,7 +70,8 @@ def test_a_run_leaves_all_that_it_should(train: Train) -> None:
     assert [e["phase"] for e in ran.events("phase")] == ["reading", "loading", "training", "testing"]
     assert set(record.curves) == {
         "batch_loss", "gradient_norm", "learning_rate", "train_loss", "val_loss",
-        *(f"val_{t}_{kind}" for t in ("Teff", "logg", "FeH", "CFe") for kind in ("mae", "bias", "sigma_mad")),
+        "samples_per_second", "data_wait", "memory_mb", "gradient_norm/layers",
+        *(f"val_{target}_{kind}" for target in ("Teff", "logg", "FeH", "CFe") for kind in ERRORS),
     }  # fmt: skip
     split = table(ran.run.split)
     parts = {
@@ -108,9 +110,9 @@ def test_scalers_are_fitted_on_training_rows_only(train: Train, workspace: Works
 def test_the_test_rows_are_predicted_with_the_best_weights(
     train: Train, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop._note_best
+    real = loop.note_best
     monkeypatch.setattr(
-        loop, "_note_best", lambda state, loss: state.batches.epoch == 1 and real(state, loss)
+        loop, "note_best", lambda state, plan, worth: state.batches.epoch == 1 and real(state, plan, worth)
     )
     ran = train("training.epochs=4", "training.learning_rate=0.05")
     best, last = ran.checkpoint("best.pt"), ran.checkpoint("last.pt")
@@ -126,7 +128,7 @@ def test_the_test_rows_are_predicted_with_the_best_weights(
     written = np.array([[float(row[f"{t}_pred"]) for t in conf.data.targets] for row in rows])
 
     def predicted(weights: dict[str, Any]) -> Any:
-        network = session.build_network(workspace, conf, stars.continuum.shape[1]).eval()
+        network = networks.build_network(workspace, conf, stars.continuum.shape[1]).eval()
         network.load_state_dict(weights)
         return scale["labels"].inverse(network(inputs).detach().numpy())
 
