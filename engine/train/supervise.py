@@ -165,9 +165,10 @@ def _torchrun(
         code = _wait(child, folder, stop, report, known=run is not None)
         ended = told.heard(folder)
         for one in ended:
-            if one.alive:  # torchrun itself was killed
+            while one.alive:  # torchrun itself was killed; dead, they hold the lock no longer
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(one.identity.pid, signal.SIGKILL)
+                time.sleep(_POLL_SECONDS)
         return _Ended(code, ended, problem.read_text(encoding="utf-8") if problem.exists() else str(code))
 
 
