@@ -51,14 +51,6 @@ def _by_step(training: Training, steps: int, per_epoch: int) -> Callable[[int], 
     return lambda step: max(floor, shape(step))
 
 
-def rates(training: Training, steps: int, per_epoch: int, points: int) -> list[tuple[int, float]]:
-    """Return (step, learning rate) at about `points` steps, evenly spread, the first and last among them."""
-    factor = factor_of(training, steps, per_epoch)
-    count = max(2, min(points, steps))
-    chosen = sorted({round(i * (steps - 1) / (count - 1)) for i in range(count)})
-    return [(step, training.learning_rate * factor(step)) for step in chosen]
-
-
 def _warm_steps(training: Training, steps: int, per_epoch: int) -> int:
     if not training.schedule.startswith("warmup") or steps <= 1:
         return 0

@@ -31,11 +31,11 @@ def main() -> int:
         return exit_codes.BAD_INPUT
 
 
-def _draw(*what: Any) -> list[str]:
-    """Draw a spectrum for `data spectrum`; Textual and plotext are imported only then."""
-    from tui.plain import drawing
+def _draw(what: str, *facts: Any) -> list[str]:
+    """Draw for `data spectrum` and `schedule`; Textual and plotext are imported only then."""
+    from tui import plain
 
-    return drawing(*what)
+    return plain.DRAWINGS[what](*facts)
 
 
 def _app_arguments(argv: list[str]) -> dict[str, str] | None:

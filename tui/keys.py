@@ -81,6 +81,7 @@ KEYS: tuple[Key, ...] = (
     Key("launch.next", "down,enter,ctrl+n", "app.focus_next", "launch", 3),
     Key("launch.previous", "up,ctrl+b", "app.focus_previous", "launch"),
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
+    Key("launch.schedule", "f2", "schedule", "launch", 5),
     Key("launch.cancel", "escape", "cancel", "launch", 2),
     Key("data.open", "enter", "open", "data", 1),
     Key("data.next", "tab", "next_pane", "data", 2),

@@ -15,7 +15,8 @@ def main(
 ) -> int:
     """Run one verb and return its exit code; facts on stdout, messages on stderr.
 
-    `draw` returns a spectrum as lines of text: the engine itself cannot draw (see `engine.cli.spectrum`).
+    `draw` returns lines of text for a verb's name and facts: the engine itself cannot draw (see
+    `engine.cli.spectrum`).
     """
     words.choose(_language(argv))
     from engine.cli.parser import build

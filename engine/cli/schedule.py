@@ -1,45 +1,44 @@
-"""`schedule CONF`: how the learning rate will move, before anything is trained."""
+"""`schedule CONF`: how the learning rate will move, before anything is trained.
+
+A terminal is shown a chart below the table, if who called can draw one (see `engine.cli.spectrum`).
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from engine import workspace
 from engine.cli.text import message, print_json, print_table
 from engine.conf.load import resolve
-from engine.errors import BadInput
-from engine.schedules import rates
-from engine.spectra import DataConf
+from engine.course import course_of, training_stars
 from engine.words import say
-from engine.workspace import Workspace
 
-_ROWS, _POINTS, _BAR = 16, 200, 40
-_UNKNOWN = 100  # steps an epoch where there is no data to count
+_ROWS, _POINTS, _DRAWN, _BAR = 16, 200, 2000, 40
 
 
 def schedule(arguments: argparse.Namespace) -> int:
-    """Show the learning rate over the run: a table with bars, or JSON."""
+    """Show the learning rate over the run: a table with bars and a chart, or JSON."""
     here = workspace.find(arguments.root)
     conf = resolve(here, arguments.conf, sets=arguments.sets or ()).conf
     training = conf.training
-    stars = _training_stars(here, conf.data)
-    per_epoch = _UNKNOWN if stars is None else _steps(stars, training.batch_size)
-    steps = training.epochs * per_epoch
-    points = _POINTS if arguments.json else _ROWS
+    stars = training_stars(here, conf.data)
+    course = course_of(training, stars, _POINTS if arguments.json else _ROWS, conf.finetune)
     found = [
-        {"step": step, "epoch": round(step / per_epoch, 3), "learning_rate": rate}
-        for step, rate in rates(training, steps, per_epoch, points)
+        {"step": step, "epoch": round(step / course.per_epoch, 3), "learning_rate": rate}
+        for step, rate in course.points
     ]
     if arguments.json:
         told: dict[str, Any] = {
-            "schedule": training.schedule, "epochs": training.epochs, "steps": steps,
-            "steps_per_epoch": per_epoch, "counted": stars is not None, "points": found,
+            "schedule": training.schedule, "epochs": course.epochs, "steps": course.steps,
+            "steps_per_epoch": course.per_epoch, "counted": course.counted, "points": found,
+            "finetune_at": course.finetune_at,
         }  # fmt: skip
         print_json(told)
         return 0
-    counts = {"epochs": training.epochs, "steps": per_epoch, "kind": training.schedule}
-    message(say("cli.schedule_of" if stars is not None else "cli.schedule_guessed", **counts))
+    counts = {"epochs": course.epochs, "steps": course.per_epoch, "kind": training.schedule}
+    message(say("cli.schedule_of" if course.counted else "cli.schedule_guessed", **counts))
     peak = max(point["learning_rate"] for point in found)
     print_table(
         [say("column.epoch"), say("column.rate"), ""],
@@ -52,31 +51,9 @@ def schedule(arguments: argparse.Namespace) -> int:
             for point in found
         ],
     )
+    draw = getattr(arguments, "draw", None)
+    if draw is not None and sys.stdout.isatty():
+        print()
+        for line in draw("schedule", course_of(training, stars, _DRAWN, conf.finetune)):
+            print(line)
     return 0
-
-
-def _steps(stars: int, batch_size: int) -> int:
-    """Return the batches of an epoch; a last batch of one star is not given."""
-    whole, rest = divmod(stars, min(batch_size, stars))
-    return max(1, whole + (rest > 1))
-
-
-def _training_stars(here: Workspace, conf: DataConf) -> int | None:
-    """Return about how many stars will train, by the rows of the label table; None where there is none."""
-    from engine.spectra import layout
-    from engine.spectra.facts_sets import rows_of
-
-    try:
-        tables = layout.find_tables(layout.resolve(here, conf.path), conf, here.root)
-        files = tables.files["labels"]
-        if tables.parts:
-            part = tables.parts.index("train")
-            return rows_of(files[part], tables.shown("labels", part))
-        rows = sum(rows_of(file, tables.shown("labels", part)) for part, file in enumerate(files))
-    except (BadInput, OSError, EOFError):
-        return None
-    rows = min(rows, conf.max_rows or rows)
-    share = conf.split.ratios[0]
-    if conf.split.folds is not None:
-        share = (share + conf.split.ratios[1]) * (1 - 1 / conf.split.folds)
-    return max(1, round(share * rows))

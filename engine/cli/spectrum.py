@@ -49,7 +49,7 @@ def spectrum(arguments: argparse.Namespace) -> int:
         print("  ".join(header(facts, i)))
     draw = getattr(arguments, "draw", None)
     if draw is not None:
-        for line in draw(facts, conf, stars, pixels, arguments):
+        for line in draw("spectrum", facts, conf, stars, pixels, arguments):
             print(line)
         return 0
     for i in stars:

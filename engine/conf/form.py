@@ -19,7 +19,7 @@ from engine.workspace import Workspace
 
 Kind = Literal["choice", "text"]
 _FIRST = ("name", "model.name")
-_SECTION_ORDER = ("", "training", "data", "model", "finetune", "tracking")
+_SECTION_ORDER = ("", "training", "finetune", "data", "model", "tracking")
 _HIDDEN = ("version",)
 
 

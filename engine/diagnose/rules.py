@@ -76,7 +76,9 @@ def _nonfinite(workspace: Workspace, record: Record, conf: dict[str, Any]) -> Fi
         "learning_rate": bad.learning_rate,
         "gradient_norm": _finite(bad.gradient_norm),
         "lowest_loss": _lowest(record),
+        "module": bad.module,
         "parameter": bad.parameter,
+        "extreme_flux": _extreme(bad.extremes),
         "obsids": bad.obsids or None,
     }
     evidence = {name: value for name, value in evidence.items() if value is not None}
@@ -109,6 +111,14 @@ def _ended_badly(workspace: Workspace, record: Record, conf: dict[str, Any]) -> 
         evidence = {"message": message, "exit_code": (record.end or {}).get("exit_code")}
         return Finding("SP902", "error", say("diagnose.SP902"), evidence, (record.step, record.step))
     return None
+
+
+def _extreme(stars: list[dict[str, Any]]) -> str | None:
+    """Return the most extreme flux of the batch in words of numbers, None when it was not looked for."""
+    if not stars or stars[0].get("wavelength") is None:
+        return None
+    star = stars[0]
+    return f"{star['flux']:.4g} @ {star['wavelength']:.1f} Å ({star['branch']}, {star['obsid']})"
 
 
 # -- remedies -----------------------------------------------------------------------------------------------

@@ -115,6 +115,8 @@ class Record:
         self.nonfinite: NonFinite | None = None
         self.bad_steps: list[dict[str, Any]] = []
         """Steps that were no finite number and were left out or gone back from."""
+        self.cuts = 0
+        """How often points were dropped again, so that who took them over can tell."""
         self.attempts: list[dict[str, Any]] = []
         """What is known of each attempt at this run, the first and those that resumed it."""
         self.end: dict[str, Any] | None = None
@@ -262,6 +264,7 @@ class Record:
         for curve in self.curves.values():
             keep = bisect_right(curve.steps, step)
             del curve.steps[keep:], curve.values[keep:]
+        self.cuts += 1
         self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
         self.step = min(self.step, step)
         self.epoch_step = min(self.epoch_step, step)
@@ -299,6 +302,10 @@ class Record:
                 curve = self.curves.setdefault(name, Curve())
                 curve.steps.extend(steps)
                 curve.values.extend(values)
+
+    def _take_stage(self, event: dict[str, Any]) -> None:
+        # Another stage looks at other rows: its best is another thing, and the one that is kept.
+        self.best = {}
 
     def _take_pace(self, event: dict[str, Any]) -> None:
         for name, raw in event["values"].items():

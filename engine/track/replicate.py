@@ -146,6 +146,8 @@ def _log(api: Any, run_id: str, events: list[dict[str, Any]]) -> None:
             pairs = [
                 (f"step/{name}", column[-1], event["step"][-1]) for name, column in event["columns"].items()
             ]
+        elif event["kind"] == "pace":
+            pairs = [(f"step/{name}", value, event["step"]) for name, value in event["values"].items()]
         elif event["kind"] == "test":
             pairs = [
                 (f"test_{name}", value, event.get("epoch", 0)) for name, value in event["values"].items()

@@ -52,14 +52,9 @@ def foreground(
     report = Report()
     try:
         stars, split = _read(workspace, resolved.conf, report, stop)
-        if resolved.conf.training.device not in ("auto", "cpu"):
-            # Only torch knows. Asked before the folder is made: a missing device leaves nothing behind.
+        if _only_torch_knows(resolved.conf) or source is not None:
             report.line(say("train.loading_torch"))
-            from engine.train.device import choose_device
-
-            choose_device(resolved.conf.training.device)
-        if source is not None:
-            _check_weights(workspace, resolved.conf, stars, source, parent, partial)
+            _check_with_torch(workspace, resolved.conf, stars, source, parent, partial)
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
@@ -180,21 +175,34 @@ def whole_record(run: folders.RunFolder, *, keep_curves: bool = False) -> Record
     return record
 
 
-def _check_weights(
-    workspace: Workspace, conf: Any, stars: Any, source: Path, parent: str | None, partial: bool
-) -> None:
-    """Refuse weights that do not fit the network, before a run is made of them."""
-    from engine.train import checkpoint
-    from engine.train.network import build_network, take_weights
+def _only_torch_knows(conf: Any) -> bool:
+    """Tell whether a conf asks for something that may not be there, and that only torch can tell."""
+    training = conf.training
+    special = training.device not in ("auto", "cpu") or training.precision in ("tf32", "fp64")
+    return bool(special or training.loss == "gaussian_nll" or (conf.finetune.epochs and conf.finetune.freeze))
 
+
+def _check_with_torch(
+    workspace: Workspace, conf: Any, stars: Any, source: Path | None, parent: str | None, partial: bool
+) -> None:
+    """Refuse a device, a network or weights that cannot be used, before a run is made of them."""
+    from engine.train import checkpoint
+    from engine.train.device import check_precision, choose_device
+    from engine.train.network import build_network, freeze, take_weights
+
+    check_precision(conf.training.precision, choose_device(conf.training.device))
     network = build_network(workspace, conf, stars.continuum.shape[1])
-    weights = checkpoint.weights_of(checkpoint.load(source))
-    take_weights(network, weights, partial=partial, source=f"{parent or '-'}/{source.name}")
+    if source is not None:
+        weights = checkpoint.weights_of(checkpoint.load(source))
+        take_weights(network, weights, partial=partial, source=f"{parent or '-'}/{source.name}")
+    if conf.finetune.epochs:
+        freeze(network, conf.finetune.freeze)
 
 
 def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[Any, Any]:
     """Check the tables by their headers, read them, split them."""
     from engine.spectra import changes, layout, resample, split, stars, stats
+    from engine.train.filtering import finetune_rows
 
     promised = layout.preflight(workspace, conf.data)
     layout.needs(promised.branches, catalog.find(workspace, conf.model.name).inputs)
@@ -224,6 +232,8 @@ def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[
         report.line(text)
     # a column that is not there stops before a run is made
     resample.plan(conf.data.resample, read, parts.train)
+    if conf.finetune.epochs and conf.finetune.filter:
+        finetune_rows(read, parts.train, conf.finetune.filter, "train")
     stop.check()
     return read, parts
 

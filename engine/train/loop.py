@@ -65,6 +65,7 @@ class Run:
     ranks: Ranks = field(default_factory=Ranks)
     wavelength: np.ndarray | None = None
     saved_at: float = field(default_factory=time.monotonic)
+    saved_step: int = -1
 
 
 def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
@@ -103,7 +104,7 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
             flush(state, plan, run)
             if (outcome := _end_epoch(state, plan, run, wanted=due_save or stop)) is not None:
                 return outcome
-        elif due_save or stop:
+        if (due_save or stop) and run.saved_step != progress.step:
             save(state, plan, run)
         if stop:
             return Outcome.STOPPED
@@ -179,7 +180,7 @@ def save(state: State, plan: Plan, run: Run, *, best: float | None = None) -> No
     step, epoch = state.progress.step, plan.first_epoch + state.batches.epoch
     whole = state.state_dict()
     whole["random"] = run.ranks.gathered(whole["random"])
-    run.saved_at = time.monotonic()
+    run.saved_at, run.saved_step = time.monotonic(), step
     if not run.ranks.first:
         return
     path = run.checkpoints.save(whole, state.weights(), step=step, epoch=epoch, best=best is not None)

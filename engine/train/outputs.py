@@ -169,14 +169,17 @@ def _summary(values: Mapping[str, float]) -> list[str]:
 
 
 def _write_predictions(path: Path, obsids: list[str], targets: list[str], seen: Evaluation) -> None:
-    """Write obsid, then truth and prediction of each label, in the order of the rows."""
+    """Write obsid, then truth, prediction and (if any) sigma of each label, in the order of the rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pairs_NP = np.stack((seen.truth_NT, seen.predicted_NT), axis=2).reshape(len(obsids), -1).tolist()
+    kinds = {"true": seen.truth_NT, "pred": seen.predicted_NT}
+    if seen.sigma_NT is not None:
+        kinds["err"] = seen.sigma_NT
+    pairs_NP = np.stack(list(kinds.values()), axis=2).reshape(len(obsids), -1).tolist()
     rows = (
         [obsid, *("" if math.isnan(value) else f"{value:.6g}" for value in values)]
         for obsid, values in zip(obsids, pairs_NP, strict=True)
     )
-    write_whole(path, _csv(["obsid", *(f"{t}_{kind}" for t in targets for kind in ("true", "pred"))], rows))
+    write_whole(path, _csv(["obsid", *(f"{t}_{kind}" for t in targets for kind in kinds)], rows))
 
 
 def _write_classes(folder: RunFolder, classes: Mapping[str, ClassErrors]) -> None:

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import engine
 from engine.conf.schema import Conf, Training
+from engine.course import finetuning
 from engine.errors import BadInput
 from engine.runs.events import EventLog, Unheard
 from engine.runs.folder import RunFolder
@@ -38,6 +39,7 @@ from engine.train.device import (
     set_threads,
 )
 from engine.train.evaluate import Evaluation, evaluate
+from engine.train.filtering import finetune_rows
 from engine.train.learn import Arithmetic, Learner, set_precision
 from engine.train.losses import Loss, Predict, build_loss
 from engine.train.network import build_network, compile_parts, freeze, in_double, loaded_lines, take_weights
@@ -234,10 +236,7 @@ def _stages(ground: Ground) -> list[Stage]:
     if conf.training.epochs:
         stages.append(_stage(ground, len(stages), conf.training, [], ""))
     if conf.finetune.epochs:
-        names = ("epochs", "learning_rate", "schedule", "warmup_epochs")
-        own = {name: getattr(conf.finetune, name) for name in names}
-        floor = min(conf.training.min_learning_rate, conf.finetune.learning_rate)
-        training = conf.training.model_copy(update={**own, "min_learning_rate": floor})
+        training = finetuning(conf.training, conf.finetune)
         stages.append(_stage(ground, len(stages), training, conf.finetune.freeze, conf.finetune.filter))
         # a pattern that matches nothing is found now, not after the first stage
         freeze(ground.network, conf.finetune.freeze)
@@ -249,7 +248,7 @@ def _stage(ground: Ground, number: int, training: Training, frozen: list[str], e
     conf, split, stars = ground.conf, ground.split, ground.stars
     parts = {"train": split.train, "val": split.val}
     if expression:
-        parts = {name: _filtered(stars, index_N, expression, name) for name, index_N in parts.items()}
+        parts = {name: finetune_rows(stars, index_N, expression, name) for name, index_N in parts.items()}
         ground.report.line(
             say("train.filtered", filter=expression, train=len(parts["train"]), val=len(parts["val"]))
         )
@@ -267,24 +266,6 @@ def _stage(ground: Ground, number: int, training: Training, frozen: list[str], e
     # Without validation rows the training rows are looked at in their place, and the plan event says so.
     val = ground.rows(parts["val"]) if len(parts["val"]) else rows
     return Stage(number, training, batches, val, frozen)
-
-
-def _filtered(stars: Stars, index_N: NDArray[np.intp], expression: str, part: str) -> NDArray[np.intp]:
-    """Return the rows of a part for which the filter of the conf holds.
-
-    Raises:
-        BadInput: the filter cannot be read, or no training row is left.
-    """
-    from engine.spectra.facts_select import matching
-
-    try:
-        mask_S = matching(stars, expression)
-    except BadInput as error:
-        raise BadInput([f"finetune.filter: {line}" for line in error.lines]) from error
-    kept = index_N[mask_S[index_N]]
-    if part == "train" and len(kept) < 2:
-        raise BadInput(say("train.filter_nothing", filter=expression, stars=len(kept)))
-    return kept
 
 
 def _train_stage(ground: Ground, stage: Stage) -> loop.Outcome:

@@ -64,6 +64,7 @@ def roll_back(state: State, run: Run, step: int) -> None:
     # Saved scales know of earlier rollbacks only: each one halves what the checkpoint had.
     state.rate.lower(_SLOWER**rollbacks / _SLOWER ** found[1]["state"]["progress"]["rollbacks"])
     run.recorder.rewound(state.progress.step)
+    run.saved_step = -1
     run.events.append("rewind", step=state.progress.step, was=step, learning_rate=state.rate.now)
 
 

@@ -263,6 +263,20 @@ def test_the_main_job(terminal: Callable[..., Terminal], workspace: Path) -> Non
     assert again.ends() == 0 and again.is_restored()
 
 
+def test_the_learning_rate_is_drawn_as_it_is_typed(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal()
+    shown.sees("no runs yet")
+    open_form(shown, "demo")
+    fill_in(shown, "training.learning_rate", "0.02")
+    shown.sees("learning rate: peak 0.02, last ", "300 steps", "30 epochs of about 10 steps")
+    shown.until(lambda: len(shown.braille().split()) > 1)
+    shown.press("x")
+    shown.sees("✗ no preview of the learning rate:", "must be a number, got '0.02x'")
+    shown.until(lambda: not shown.braille())
+    shown.press(ESC, "y", "q")
+    assert shown.ends() == 0 and shown.is_restored()
+
+
 def test_a_run_that_diverges_is_red_marked_and_explained(
     terminal: Callable[..., Terminal], workspace: Path, spectui: Any
 ) -> None:

@@ -204,6 +204,21 @@ def test_schedule_json(demo_set: Path, spectui: Any) -> None:
     assert here("schedule", "demoo").code == 2
 
 
+def test_a_terminal_is_shown_the_schedule_as_a_chart_too(
+    demo_set: Path, spectui: Any, on_terminal: Any
+) -> None:
+    def curve(text: str) -> int:
+        return sum(0x2800 < ord(character) < 0x2900 for character in text)
+
+    words = spectui.at(demo_set).command("schedule", "demo")
+    shown = on_terminal(words, cwd=demo_set)
+    assert shown.code == 0 and curve(shown.out) > 50
+    assert "learning rate: peak 0.001, last " in shown.out and "300 steps" in shown.out
+    assert "█" in shown.out, "the table stays"
+    piped = on_terminal(words, cwd=demo_set, which=("stderr",))
+    assert piped.code == 0 and curve(piped.out) == 0 and "█" in piped.out and "peak" not in piped.out
+
+
 def test_data_check_json(demo_set: Path, spectui: Any) -> None:
     here = spectui.at(demo_set)
     done = here("data", "check", "--json")

@@ -177,7 +177,7 @@ async def test_what_is_typed_is_marked_and_said(opened: Any) -> None:
     ("key", "text", "said"),
     [
         ("training.learning_rate", "fast", "training.learning_rate: must be a number, got 'fast'"),
-        ("training.epochs", "0", "training.epochs: must be 1 or more, got 0"),
+        ("training.epochs", "-1", "training.epochs: must be 0 or more, got -1"),
         ("data.split.ratios", "[1", "data.split.ratios"),
         ("training.device", "gpu", "training.device: not one of the accepted forms"),
     ],

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from engine.conf.form import FormField, form_fields
@@ -25,6 +25,9 @@ from tui.screens.base import Place
 from tui.screens.confirm import Confirm
 from tui.widgets.form import FieldRow
 from tui.widgets.plain import harmless, plain
+from tui.widgets.schedule_preview import SchedulePreview, moves_the_rate
+
+_ROOM = 20  # rows of a screen under which the preview comes only when asked for
 
 
 class LaunchScreen(Place):
@@ -43,7 +46,9 @@ class LaunchScreen(Place):
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="launch-title", markup=False)
-        yield VerticalScroll(*self._rows(), id="fields")
+        with Container(id="launch"):
+            yield VerticalScroll(*self._rows(), id="fields")
+            yield SchedulePreview(self.spectui.workspace, id="preview")
         yield Static(id="field-help")
         yield Static(id="launch-errors", markup=False)
 
@@ -66,12 +71,16 @@ class LaunchScreen(Place):
         self.query_one("#launch-errors").display = False
         self._tell_title()
         self._focus_first()
+        self.query_one(SchedulePreview).follow(self._typed)
 
     def _focus_first(self) -> None:
         self.query(FieldRow).first().box.focus()
 
     @on(FieldRow.Focused)
     def _tell_help(self, event: FieldRow.Focused) -> None:
+        if not event.row.has_focus_within:
+            # Each row has a queue of its own: the news of a field that was passed may come last.
+            return
         field: FormField = event.row.field
         text = Text().append(f"{field.key}: ", "bold")
         text.append(field.help or say("launch.no_help"))
@@ -80,10 +89,42 @@ class LaunchScreen(Place):
         if event.row.changed:
             text.append(f"  {say('launch.was', value=event.row.original)}", "yellow")
         self.query_one("#field-help", Static).update(harmless(text))
+        self._make_room()
+
+    def on_resize(self) -> None:
+        # Textual calls this of `Place` as well
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """On a narrow screen, show the preview while the cursor is among the fields that move the rate.
+
+        From the first of a section to its last, not at those alone: it would come and go as the cursor moves
+        through the ones between.
+        """
+        inside = False
+        for section in ("training", "finetune"):
+            rows = [row for row in self.query(FieldRow) if row.field.section == section]
+            movers = [place for place, row in enumerate(rows) if moves_the_rate(row.field.key)]
+            first, last = min(movers, default=0), max(movers, default=-1)
+            inside = inside or any(row.has_focus_within for row in rows[first : last + 1])
+        self.set_class(inside and self.size.height >= _ROOM, "-schedule")
+        self._keep_in_sight()
+
+    def _keep_in_sight(self) -> None:
+        """Scroll to the field with the cursor, which the preview may have pushed out of its list."""
+        focused = self.focused
+        if focused is not None:
+            self.call_after_refresh(focused.scroll_visible, animate=False)
+
+    def action_schedule(self) -> None:
+        """Give most of the screen to the preview, or the fields their place again."""
+        self.toggle_class("-large")
+        self._keep_in_sight()
 
     @on(FieldRow.Changed)
     async def _field_changed(self, event: FieldRow.Changed) -> None:
         self._tell_title()
+        self.query_one(SchedulePreview).follow(self._typed)
         if event.row.field.key == "model.name" and event.row.text != self.conf.model.name:
             await self._other_network(event.row.text)
 

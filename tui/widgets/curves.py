@@ -12,9 +12,16 @@ class Curves:
     def __init__(self) -> None:
         self._series: dict[str, Series] = {}
         self._taken: dict[str, int] = {}
+        self._cuts = 0
 
     def update(self, record: Record) -> None:
         """Append what the record has and the series have not."""
+        if record.cuts != self._cuts:
+            # the run went back and did steps again: what was drawn of them is not what is there now
+            self._cuts = record.cuts
+            self._taken.clear()
+            for series in self._series.values():
+                series.clear()
         for name, curve in record.curves.items():
             taken = self._taken.get(name, 0)
             count = min(len(curve.steps), len(curve.values))

@@ -143,6 +143,11 @@ REFUSED: list[tuple[str, str, tuple[str, ...], str]] = [
     ("data.stats", "other.yaml", (), "data.stats: other.yaml: no such file"),
     ("data.resample.column", "age", ("data.resample.strategy=auto",), "no column age"),
     ("training.device", "cuda:99", (), "training.device: cuda:99 is not there"),
+    ("training.precision", "tf32", ("training.device=cpu",), "precision: tf32 is not possible on cpu"),
+    ("training.loss", "gaussian_nll", (), "needs a network that gives sigmas, and MLP does not"),
+    ("finetune.freeze", "[layer]", ("finetune.epochs=1",), "'layer' matches no parameter"),
+    ("finetune.filter", "FeeH < -1", ("finetune.epochs=1",), "finetune.filter: "),
+    ("finetune.filter", "FeH < -9", ("finetune.epochs=1",), "0 training stars are left"),
 ]
 
 

@@ -40,25 +40,29 @@ def seen(loss: float) -> Evaluation:
 class Bench:
     """A small network on random rows, and everything the loop wants around it."""
 
-    def __init__(self, folder: Path, losses: Sequence[float] = (), **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, losses: Sequence[float] = (), *, device: str = "cpu", **settings: Any
+    ) -> None:
         self.training = Training(
             **{"epochs": 3, "batch_size": 4, "learning_rate": 0.05, "schedule": "cosine"} | settings
         )
         generator = torch.Generator().manual_seed(1)
         values = [torch.randn(ROWS, n, generator=generator) for n in (POINTS, POINTS, LABELS)]
         values[2][3, 1] = math.nan
+        values = [value.to(device) for value in values]
         self.flux = values[:2]
-        source = Resident(values[0], values[1], torch.arange(ROWS), torch.device("cpu"))
+        source = Resident(values[0], values[1], torch.arange(ROWS, device=device), torch.device(device))
         self.rows = Rows(source, values[2], [f"star{i}" for i in range(ROWS)])
         torch.manual_seed(7)
         self.network = nn.Sequential(nn.Linear(POINTS, 5), nn.Tanh(), nn.Dropout(0.1), nn.Linear(5, LABELS))
+        self.network.to(device)
         settled = self.training
         self.batches = Batches(self.rows, settled.batch_size, settled.seed, accumulate=settled.accumulate)
         self.steps = settled.epochs * self.batches.steps_per_epoch
         self.optimizer = build_optimizer(self.network.parameters(), settled)
         rate = Rate(self.optimizer, settled, self.steps, self.batches.steps_per_epoch)
         average = None if settled.ema_decay is None else moving_average(self.network, settled.ema_decay)
-        randomness = Randomness(torch.device("cpu"))
+        randomness = Randomness(torch.device(device))
         self.state = State(self.network, self.optimizer, rate, self.batches, randomness, average=average)
         self.folder, self.stop, self.forwards, self.looks = folder, Stop(), 0, 0
         self.losses = losses
@@ -292,6 +296,35 @@ def test_a_wish_to_stop_is_kept_after_the_step_and_saved(bench: Callable[..., Be
     saved = torch.cat([value.flatten() for value in last["state"]["network"].values()])
     assert saved.tolist() == ours.weights()
     assert [s for event in ours.told("steps") for s in event["step"]] == list(range(1, step + 1))
+
+
+@pytest.mark.parametrize("step", [5, 10])
+def test_a_wish_to_stop_at_the_end_of_an_epoch_is_saved_also_where_nothing_is_evaluated(
+    bench: Callable[..., Bench], step: int
+) -> None:
+    ours = bench(evaluate_every=3)
+
+    def wish(ours: Bench, predicted: Tensor) -> Tensor:
+        ours.stop.asked = ours.forwards == step
+        return predicted
+
+    ours.trap = wish
+    assert ours.train() is loop.Outcome.STOPPED
+    assert load(ours.folder / "last.pt")["step"] == step
+    assert ours.looks == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [({"save_steps": 4}, [4, 5, 8, 10, 12, 15]), ({"save_seconds": 1e-9}, list(range(1, 16)))],
+)
+def test_checkpoints_come_by_step_and_by_time(
+    bench: Callable[..., Bench], settings: dict[str, Any], steps: list[int]
+) -> None:
+    ours = bench(**settings)
+    ours.train()
+    assert [event["step"] for event in ours.told("checkpoint")] == steps
+    assert len(list(ours.folder.glob("step-*.pt"))) == 2
 
 
 def test_a_wish_to_stop_while_evaluating_is_kept_at_once(bench: Callable[..., Bench]) -> None:

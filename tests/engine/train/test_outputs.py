@@ -136,6 +136,7 @@ def test_a_finished_run_leaves_exactly_these_files(
     assert {f for f in files if not f.startswith("checkpoints/step-")} == {
         "conf.yaml", "conf.patch", "run.json", "process.json", "lock", "events.jsonl", "log.txt", "split.csv",
         "checkpoints/last.pt", "checkpoints/best.pt", "metrics.csv", "metrics_feh.csv", "confusion_feh.csv",
+        "export/best.safetensors", "export/conf.yaml", "export/scaling.json",
         "model.txt", "predictions/val.csv", "predictions/test.csv",
         *(f"figures/{name}" for name in (*DRAWN, "loss_curve.pdf", "lr_curve.pdf")),
     }  # fmt: skip

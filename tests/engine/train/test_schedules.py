@@ -11,7 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from engine.conf.schema import Training
-from engine.schedules import TYPE2, factor_of, rates
+from engine.schedules import TYPE2, factor_of
 
 PEAK, EPOCHS, PER_EPOCH = 2e-3, 12, 7
 STEPS = EPOCHS * PER_EPOCH
@@ -88,8 +88,13 @@ def test_short_runs_and_the_floor(name: Any, steps: int) -> None:
     assert all(1e-4 * (1 - 1e-9) <= rate <= PEAK * (1 + 1e-9) for rate in found[1:])
 
 
-def test_points_are_spread_and_hold_the_ends() -> None:
-    training = Training(schedule="cosine", learning_rate=PEAK)
-    found = rates(training, 1000, 10, 11)
-    assert [step for step, _ in found] == [0, 100, 200, 300, 400, 500, 599, 699, 799, 899, 999]
-    assert found[0][1] == PEAK and rates(training, 1, 1, 9) == [(0, PEAK)]
+def test_by_epoch_the_rate_moves_only_where_an_epoch_begins() -> None:
+    by_step = ours("cosine")
+    by_epoch = ours("cosine", schedule_by="epoch")
+    assert by_epoch == [by_step[step // PER_EPOCH * PER_EPOCH] for step in range(STEPS)]
+
+
+def test_a_warm_up_may_be_followed_by_a_constant_rate() -> None:
+    found = ours("warmup_constant", warmup_epochs=2.0)
+    assert found[:14] == pytest.approx([PEAK * (step + 1) / 14 for step in range(14)])
+    assert set(found[14:]) == {PEAK}
