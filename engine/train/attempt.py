@@ -309,7 +309,7 @@ def _attempt(
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Tell whether the disk is full; PyTorch raises something else while it closes what it could not write."""
+    """Tell whether the disk is full; PyTorch raises something else on closing what it could not write."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
