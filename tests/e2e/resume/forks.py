@@ -20,11 +20,20 @@ from typing import Any
 import engine.cli
 
 WARM = (
-    "torch._dynamo", "pandas", "safetensors.torch", "schedulefree", "engine.cli.parser",
-    "engine.cli.training", "engine.spectra.changes", "engine.track.replicate",
-    "engine.train.session", "engine.train.start", "models.spectral_prediction.mlp", "models.spectral_prediction.star_net",
+    "engine.cli.parser",
+    "engine.cli.training",
+    "engine.spectra.changes",
+    "engine.track.replicate",
+    "engine.train.session",
+    "engine.train.start",
     "models.spectral_prediction.freq_inception_l_net",
-)  # fmt: skip
+    "models.spectral_prediction.mlp",
+    "models.spectral_prediction.star_net",
+    "pandas",
+    "safetensors.torch",
+    "schedulefree",
+    "torch._dynamo",
+)
 """What an engine loads while it works, most of it for seconds."""
 
 PLACES = {

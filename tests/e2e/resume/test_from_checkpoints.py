@@ -1,4 +1,4 @@
-"""What a run goes on from: the newest whole checkpoint, or a refusal in one line, or a word on what is lost."""
+"""What a run goes on from: its newest whole checkpoint; or one line on why it cannot, or what is lost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def steps_of(trial: Trial) -> list[int]:
     return sorted(int(path.stem[5:]) for path in trial.run.checkpoints.glob("step-*.pt"))
 
 
-def rewrite(path: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     whole = torch.load(path, weights_only=True)
     change(whole)
     with path.open("r+b") as file:
@@ -177,7 +178,7 @@ def test_the_threads_of_a_run_stay_its_own(house: House) -> None:
 
 @pytest.mark.parametrize(("fact", "words"), [("torch", "torch 1.0 before"), ("world", "processes 4 before")])
 def test_another_torch_or_number_of_processes_is_said(trial: Trial, fact: str, words: str) -> None:
-    def change(whole: dict) -> None:  # type: ignore[type-arg]
+    def change(whole: dict[str, Any]) -> None:
         if fact == "torch":
             whole["versions"]["torch"] = "1.0"
         else:
@@ -238,7 +239,7 @@ def test_other_tables_are_refused(build: Callable[..., House]) -> None:
 
 
 def test_a_checkpoint_of_the_first_format_is_refused(trial: Trial) -> None:
-    def change(whole: dict) -> None:  # type: ignore[type-arg]
+    def change(whole: dict[str, Any]) -> None:
         whole["format"] = 1
         del whole["weights"], whole["state"]["rate"], whole["state"]["random"]
 

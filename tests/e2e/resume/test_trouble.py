@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
 from collections.abc import Callable
@@ -164,8 +163,8 @@ def test_a_kill_while_blocks_are_read(house: House, many: Trial) -> None:
 # -- no numbers ----------------------------------------------------------------------------------------------
 
 RAW = (
-    "data.path=poisoned", "data.clip.normalized=null", "data.continuum_scaler=none", "training.gradient_clip_val=null",
-    "model.dropout=0.0",
+    "data.path=poisoned", "data.clip.normalized=null", "data.continuum_scaler=none",
+    "training.gradient_clip_val=null", "model.dropout=0.0",
 )  # fmt: skip
 
 
@@ -217,7 +216,7 @@ def test_a_poisoned_star_is_named_first(house: House, poisoned: tuple[str, float
 
 
 def test_a_poisoned_star_is_left_out(house: House, poisoned: tuple[str, float]) -> None:
-    engine, trial = ended_with(house, "training.on_nonfinite=skip", code=0)
+    _, trial = ended_with(house, "training.on_nonfinite=skip", code=0)
     record = trial.record
     assert record.state == "finished" and record.step == record.total_steps
     assert len(record.bad_steps) == 6, "once an epoch"
