@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from engine.errors import BadInput
+from engine.train.collector import collector_off
 from engine.words import say
 
 
@@ -67,7 +68,8 @@ def set_deterministic(wanted: bool) -> None:
     """Allow only algorithms that give the same bits each time, or let a GPU choose its fastest ones."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-    torch.use_deterministic_algorithms(wanted)
+    with collector_off():  # loads torch's compiler, as every optimizer does: half of what torch is
+        torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
     torch.backends.cudnn.benchmark = not wanted  # spectra have one length: the search pays once
 
