@@ -149,9 +149,9 @@ class Learner:
         self._loss = self._weight = None
 
     def _clip(self, most: float, norm: Tensor) -> None:
-        """Scale the gradients down to a norm: torch's `clip_grads_with_norm_` to the bit, at a third of its cost.
+        """Scale the gradients down to a norm, as torch's `clip_grads_with_norm_` does to the bit.
 
-        For all gradients are on one device here, and need not be sorted by it.
+        At a third of its cost: all gradients are on one device here, and need not be sorted by it.
         """
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))

@@ -9,8 +9,8 @@
    killed. Wanted: at most 1.15x.
 3. Wanted: no pandas, scipy, matplotlib, sklearn or mlflow in the process before its first step.
 
-Processes alternate (A B A B ...) on one thread each. The first is judged by medians, the second by minima, which
-other work on the machine changes least; medians and CPU time (ours up to 20 ms too late) stand beside them.
+Processes alternate (A B A B ...) on one thread each. The first is judged by medians, the second by minima,
+which other work on the machine changes least; medians and CPU time (ours up to 20 ms too late) stand beside.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def main() -> int:
         for of in (middle, cpu, {name: min(values) for name, values in clock.items()})
     )
     print(f"  help / python -c pass = {aid / plain:.1f}; run / bare script = {by_median:.3f} by medians, "
-          f"{by_cpu:.3f} by medians of CPU time ({', '.join(f'{v:.3f} s' for v in cpu.values())})")  # fmt: skip
+          f"{by_cpu:.3f} by medians of CPU ({' and '.join(f'{v:.3f}' for v in cpu.values())} s)")  # fmt: skip
     bars = {
         f"spectui train --help {aid:.3f} s < 0.3 s": aid < 0.3,
         f"first step, run / bare script = {ratio:.3f} <= 1.15": ratio <= 1.15,

@@ -1,4 +1,4 @@
-"""A training run through `engine.train.loop` against a raw PyTorch loop of a dozen lines, bit by bit and timed.
+"""Training through `engine.train.loop` against a raw PyTorch loop of a dozen lines, bit by bit and timed.
 
     python tests/benchmarks/bench_step.py [--points 4700] [--batch 64] [--steps 2] [--rounds 7] [--threads 1]
 
@@ -61,9 +61,7 @@ MISSING = 0.05
 class OneHidden(nn.Module):
     def __init__(self, points: int, labels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(points, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, labels)
-        )
+        self.layers = nn.Sequential(nn.Linear(points, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, labels))
 
     def forward(self, normalized_BL: Tensor) -> Tensor:
         y_BT: Tensor = self.layers(normalized_BL)
@@ -79,6 +77,10 @@ class Task:
     continuum_SL: Tensor
     normalized_SL: Tensor
     labels_ST: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.continuum_SL, self.normalized_SL, self.labels_ST
 
     @property
     def steps(self) -> int:
@@ -113,8 +115,8 @@ def raw(task: Task) -> End:
         generator = torch.Generator().manual_seed(training.seed * 1_000_003 + epoch)
         for index_B in torch.randperm(len(task.labels_ST), generator=generator).split(training.batch_size):
             optimizer.param_groups[0]["lr"] = next(rates)
-            x_BL, y_BL = task.continuum_SL.index_select(0, index_B), task.normalized_SL.index_select(0, index_B)
-            loss, _ = loss_of(forward(x_BL, y_BL), task.labels_ST.index_select(0, index_B))
+            x_BL, z_BL, y_BT = (rows.index_select(0, index_B) for rows in task.tensors)
+            loss, _ = loss_of(forward(x_BL, z_BL), y_BT)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), training.gradient_clip_val)
@@ -167,7 +169,9 @@ def differences(one: End, other: End) -> list[str]:
     """Return what is not equal to the last bit."""
     found = []
     theirs = other.network.state_dict()
-    found += [name for name, value in one.network.state_dict().items() if not torch.equal(value, theirs[name])]
+    found += [
+        name for name, value in one.network.state_dict().items() if not torch.equal(value, theirs[name])
+    ]
     for number, state in one.optimizer.state_dict()["state"].items():
         same = other.optimizer.state_dict()["state"][number]
         found += [f"optimizer {number} {key}" for key in state if not torch.equal(state[key], same[key])]
