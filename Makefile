@@ -20,7 +20,7 @@ help:
 	@echo "            (without a terminal: train conf/demo.yaml and print the test errors)"
 	@echo "make test   lint, types, imports and tests"
 	@echo "make lint   only the first three"
-	@echo "make bench  benchmarks against named baselines (a quarter of an hour, 6 GB of scratch space)"
+	@echo "make bench  benchmarks against named baselines (half an hour, 6 GB of scratch space)"
 	@echo "make clean  remove $(VENV) and caches; never dataset/, runs/, mlruns/ or mlflow.db"
 
 # A recipe has make's own stdin and stdout, so these tests see whether there is a terminal.

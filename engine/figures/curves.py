@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from engine.figures import page
-from engine.runs.record import Record
+from engine.runs.record import Curve, Record
 from engine.words import say
+
+_COLUMNS = 2000
 
 
 def draw_curves(record: Record) -> list[Path]:
@@ -25,11 +28,11 @@ def draw_curves(record: Record) -> list[Path]:
             continue
         figure = page.blank(6.4, 4.0)
         axes = figure.add_subplot()
+        positive: list[float] = []
         for key, curve in lines.items():
-            axes.plot(
-                curve.steps, [v if math.isfinite(v) else math.nan for v in curve.values], label=key, lw=1.2
-            )
-        positive = [v for c in lines.values() for v in c.values if math.isfinite(v) and v > 0]
+            steps, values = thinned(curve)
+            axes.plot(steps, values, label=key, lw=1.2)
+            positive += [value for value in values.tolist() if value > 0]
         if positive and max(positive) > 10 * min(positive):
             axes.set_yscale("log")
         if record.nonfinite is not None:
@@ -40,3 +43,28 @@ def draw_curves(record: Record) -> list[Path]:
         axes.grid(alpha=0.25)
         drawn.append(page.save(record.folder, name, figure))
     return drawn
+
+
+def thinned(curve: Curve, columns: int = _COLUMNS) -> tuple[Any, Any]:
+    """Return steps and values of a curve as arrays, NaN where a value is no finite number.
+
+    A long curve keeps of each column the lowest value, the highest and a gap, so spikes survive: a million
+    points drawn whole take more than a hundred megabytes.
+    """
+    import numpy as np
+
+    steps_N, values_N = np.array(curve.steps), np.array(curve.values)
+    values_N[~np.isfinite(values_N)] = np.nan
+    count = len(values_N)
+    if count <= 4 * columns:
+        return steps_N, values_N
+    kept = {0, count - 1}
+    for start, stop in pairwise((np.arange(columns + 1) * count // columns).tolist()):
+        finite_at = start + np.flatnonzero(np.isfinite(values_N[start:stop]))
+        if len(finite_at):
+            finite = values_N[finite_at]
+            kept |= {int(finite_at[finite.argmin()]), int(finite_at[finite.argmax()])}
+        if len(finite_at) < stop - start:
+            kept.add(start + int(np.isnan(values_N[start:stop]).argmax()))
+    kept_N = np.array(sorted(kept))
+    return steps_N[kept_N], values_N[kept_N]

@@ -22,6 +22,7 @@ from engine.runs.events import FULL, EventLog, Unheard
 from engine.runs.process import hold_lock
 from engine.runs.record import Record
 from engine.train import told
+from engine.train.collector import collector_off
 from engine.train.report import Polled, Report
 from engine.train.stop import Stop, Stopped
 from engine.words import say
@@ -425,11 +426,12 @@ def _train(
     report: Report, stop: Stop, before: Record, ranks: Ranks | None,
 ) -> tuple[str, int, str]:  # fmt: skip
     """Run the session; return outcome, exit code and what to say at the end."""
-    import torch  # noqa: F401 - what takes seconds to load, before the question below
+    with collector_off():
+        import torch  # noqa: F401 - what takes seconds to load, before the question below
 
-    from engine.train import oom
-    from engine.train import ranks as ranking
-    from engine.train.session import run_session
+        from engine.train import oom
+        from engine.train import ranks as ranking
+        from engine.train.session import run_session
 
     ours = ranks or ranking.Ranks()
     ours.heed(stop)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from engine.errors import BadInput
+from engine.train.collector import collector_off
 from engine.words import say
 
 
@@ -74,7 +75,8 @@ def set_deterministic(wanted: bool) -> None:
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     if wanted != torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(wanted)  # loads the compiler: seconds that most runs need not wait
+        with collector_off():  # loads the compiler: seconds that most runs need not wait
+            torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
     torch.backends.cudnn.benchmark = not wanted  # spectra have one length: the search pays once
 

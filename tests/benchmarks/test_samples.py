@@ -20,7 +20,16 @@ SAMPLES = {
         "blocks / random rows =",
     ),
     "bench_conversion.py": (("--rows", "60", "--rounds", "1"), "cpu ratio"),
+    "bench_events.py": (
+        ("--steps", "3000", "--rounds", "1", "--recorded", "500", "--baseline-steps", "5"),
+        "us a step <= 20",
+    ),
     "bench_second_start.py": (("--rows", "60", "--rounds", "1"), "s more <= 0.2 s"),
+    "bench_start.py": (("--rounds", "1"), "first step, run / bare script ="),
+    "bench_step.py": (
+        ("--points", "300", "--batch", "4", "--rounds", "1", "--tiny-steps", "30", "--tiny-rounds", "2"),
+        "weights, buffers, optimizer and random numbers bit-equal",
+    ),
 }
 
 
