@@ -7,23 +7,22 @@ event, and the exit code tells a script the same.
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import catalog, exit_codes
+from engine import exit_codes
 from engine.conf.load import Resolved, from_plain
 from engine.errors import BadInput
 from engine.figures import draw_curves
 from engine.runs import folder as folders
-from engine.runs.events import FULL, EventLog, Unheard
+from engine.runs.events import EventLog, Unheard
 from engine.runs.process import hold_lock
 from engine.runs.record import Record
-from engine.train import told
+from engine.train import closing, reading, told
 from engine.train.collector import collector_off
-from engine.train.report import Polled, Report
+from engine.train.report import Report
 from engine.train.stop import Stop, Stopped
 from engine.words import say
 from engine.workspace import Workspace
@@ -37,7 +36,6 @@ EXIT = {
     "stopped": exit_codes.STOPPED,
     "diverged": exit_codes.NON_FINITE,
 }
-_TRACKING_PATIENCE_SECONDS = 90.0
 _BYTES_AT_ONCE = 4_000_000  # of events: a run of a million steps must not be read in one piece
 
 
@@ -54,7 +52,7 @@ def foreground(
     """
     report = Report()
     try:
-        stars, split = _checked(workspace, resolved.conf, report, stop, parent, source, partial)
+        stars, split = reading.checked(workspace, resolved.conf, report, stop, parent, source, partial)
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
@@ -83,19 +81,7 @@ def check(
     device = resolved.conf.training.device
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(say("train.one_device", device=device))
-    _checked(workspace, resolved.conf, report, stop, parent, source, partial)
-
-
-def _checked(
-    workspace: Workspace, conf: Any, report: Report, stop: Stop, parent: str | None, source: Path | None,
-    partial: bool,
-) -> tuple[Any, Any]:  # fmt: skip
-    """Read the tables, and ask torch for what only it knows, before anything is written."""
-    stars, split = _read(workspace, conf, report, stop)
-    if _only_torch_knows(conf) or source is not None:
-        report.line(say("train.loading_torch"))
-        _check_with_torch(workspace, conf, stars, source, parent, partial)
-    return stars, split
+    reading.checked(workspace, resolved.conf, report, stop, parent, source, partial)
 
 
 def make_folder(
@@ -123,7 +109,7 @@ def detached(workspace: Workspace, run_id: str, stop: Stop, *, again: bool = Fal
         events.append("end", outcome="failed", exit_code=exit_codes.BAD_INPUT, message="\n".join(error.lines))
         events.close()
         raise
-    return _attempt(workspace, run, conf, report, stop, lambda: _read(workspace, conf, report, stop))
+    return _attempt(workspace, run, conf, report, stop, lambda: reading.read(workspace, conf, report, stop))
 
 
 def resume(workspace: Workspace, run_id: str, stop: Stop) -> int:
@@ -165,7 +151,7 @@ def _resumable(
     lock = hold_lock(run.lock)
     if lock is None:
         raise BadInput(say("train.busy", run=run_id))
-    read = _read(workspace, conf, report, stop)
+    read = reading.read(workspace, conf, report, stop)
     from engine.train import start as starts
 
     starts.of_run(run, record, read[0].fingerprint)  # refused before anything is written
@@ -209,7 +195,13 @@ def ranked(workspace: Workspace, run_id: str, stop: Stop) -> int:
             report.keep_in(run.log)
         conf = from_plain(workspace, plain, str(run.conf))
         code = _attempt(
-            workspace, run, conf, report, stop, lambda: _read(workspace, conf, report, stop), ranks=ranks
+            workspace,
+            run,
+            conf,
+            report,
+            stop,
+            lambda: reading.read(workspace, conf, report, stop),
+            ranks=ranks,
         )
     except BadInput as error:
         told.tell(code=exit_codes.BAD_INPUT, said="\n".join(error.lines))
@@ -223,29 +215,6 @@ def ranked(workspace: Workspace, run_id: str, stop: Stop) -> int:
         return code
     ranking.leave(ranks)
     return exit_codes.DONE
-
-
-def _read_together(ranks: Ranks | None, read: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Read on every process, the first one before the others: it fills the cache that they take.
-
-    What keeps one of them from it ends all of them.
-    """
-    if ranks is None:
-        return read()
-    result: Any = None
-    problem: BadInput | Stopped | None = None
-    for turn in (True, False):
-        if ranks.first is turn:
-            try:
-                result = read()
-            except (BadInput, Stopped) as error:
-                problem = error
-        for met in ranks.gathered(problem):
-            if met is not None:
-                raise met
-    if len(set(ranks.gathered(result[0].fingerprint))) > 1:
-        raise BadInput(say("train.other_tables_there"))
-    return result
 
 
 def _known(workspace: Workspace, run_id: str) -> tuple[folders.RunFolder, Record]:
@@ -262,69 +231,6 @@ def whole_record(run: folders.RunFolder, *, keep_curves: bool = False) -> Record
     while record.refresh(_BYTES_AT_ONCE):
         pass
     return record
-
-
-def _only_torch_knows(conf: Any) -> bool:
-    """Tell whether a conf asks for something that may not be there, and that only torch can tell."""
-    training = conf.training
-    special = training.device not in ("auto", "cpu") or training.precision in ("tf32", "fp64")
-    return bool(special or training.loss == "gaussian_nll" or (conf.finetune.epochs and conf.finetune.freeze))
-
-
-def _check_with_torch(
-    workspace: Workspace, conf: Any, stars: Any, source: Path | None, parent: str | None, partial: bool
-) -> None:
-    """Refuse a device, a network or weights that cannot be used, before a run is made of them."""
-    from engine.train import checkpoint
-    from engine.train.device import check_precision, choose_device
-    from engine.train.network import build_network, freeze, take_weights
-
-    check_precision(conf.training.precision, choose_device(conf.training.device))
-    network = build_network(workspace, conf, stars.continuum.shape[1])
-    if source is not None:
-        weights = checkpoint.weights_of(checkpoint.load(source))
-        take_weights(network, weights, partial=partial, source=f"{parent or '-'}/{source.name}")
-    if conf.finetune.epochs:
-        freeze(network, conf.finetune.freeze)
-
-
-def _read(workspace: Workspace, conf: Any, report: Report, stop: Stop) -> tuple[Any, Any]:
-    """Check the tables by their headers, read them, split them."""
-    from engine.spectra import changes, layout, resample, split, stars, stats
-    from engine.train.filtering import finetune_rows
-
-    promised = layout.preflight(workspace, conf.data)
-    layout.needs(promised.branches, catalog.find(workspace, conf.model.name).inputs)
-    stats.fixed(workspace, conf.data)  # a stats file that cannot be used stops here, before the long read
-    shown = workspace.relative(layout.resolve(workspace, conf.data.path))
-
-    started = time.perf_counter()
-    report.rows(say("train.reading", path=shown), 0)  # in passing: an error stays the only line
-    try:
-        read = stars.load(workspace, conf.data, Polled(report, stop))
-    finally:
-        report.rows_done()
-    folder = layout.resolve(workspace, conf.data.path)
-    parts = split.divide(read, conf.data.split, folder, workspace.root)
-    report.line(
-        say(
-            "train.read",
-            stars=len(read.obsid),
-            points=read.continuum.shape[1],
-            seconds=f"{time.perf_counter() - started:.1f}",
-            train=len(parts.train),
-            val=len(parts.val),
-            test=len(parts.test),
-        )
-    )
-    for text in (*changes.sentences(read.report, conf.data), *split.describe(parts)):
-        report.line(text)
-    # a column that is not there stops before a run is made
-    resample.plan(conf.data.resample, read, parts.train)
-    if conf.finetune.epochs and conf.finetune.filter:
-        finetune_rows(read, parts.train, conf.finetune.filter, "train")
-    stop.check()
-    return read, parts
 
 
 def _attempt(
@@ -346,7 +252,7 @@ def _attempt(
             folders.note_process(run, attempt=number)
             events = EventLog(run.events)
         except OSError as error:
-            if not _is_full(error):
+            if not closing.is_full(error):
                 raise
             report.line(say("train.disk_full", place=run.path, run=run.run_id))
             return exit_codes.FAILED
@@ -356,7 +262,7 @@ def _attempt(
     try:
         events.append("attempt", number=number)
         events.append("phase", phase="reading")
-        stars, split = _read_together(ranks, read)
+        stars, split = reading.read_together(ranks, read)
         if writes:
             write_split(run.split, stars, split)
         events.append(
@@ -375,7 +281,7 @@ def _attempt(
         outcome, code = "stopped", exit_codes.STOPPED
         said = say("train.stopped_empty", by=stopped)
     except Exception as error:  # noqa: BLE001 - the run must end with an end event; the traceback goes to the log
-        if _is_full(error):
+        if closing.is_full(error):
             said = say("train.disk_full", place=run.path, run=run.run_id)
         elif isinstance(error, OSError) and error.errno is not None:
             # a disk or a network that fails is not ours to debug: a traceback would only hide it
@@ -400,17 +306,8 @@ def _attempt(
     for line in said.splitlines():
         report.line(line)
     if tracker is not None:
-        _wait_for_tracking(workspace, run, conf, tracker, report, stop)
+        closing.wait_for_tracking(workspace, run, conf, tracker, report, stop)
     return code
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Tell whether the disk is full; PyTorch raises something else as it closes what it could not write."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _draw(run: folders.RunFolder, report: Report) -> None:
@@ -442,7 +339,7 @@ def _train(
         outcome = run_session(workspace, conf, run, stars, split, events, report, stop, start, ours).value
     except oom.OutOfMemory as error:
         events.append("memory", **vars(error.facts))
-        return "failed", exit_codes.OUT_OF_MEMORY, _memory_words(conf, error.facts)
+        return "failed", exit_codes.OUT_OF_MEMORY, closing.memory_words(conf, error.facts)
     except (RuntimeError, MemoryError) as error:
         if not oom.is_out_of_memory(error):
             raise
@@ -451,7 +348,7 @@ def _train(
         return "failed", exit_codes.OUT_OF_MEMORY, text
     if not ours.first:
         return outcome, EXIT[outcome], ""
-    return outcome, EXIT[outcome], "\n".join(_last_words(whole_record(run), conf, stop, outcome))
+    return outcome, EXIT[outcome], "\n".join(closing.last_words(whole_record(run), conf, stop, outcome))
 
 
 def _start(run: folders.RunFolder, before: Record, fingerprint: str) -> Start:
@@ -461,73 +358,3 @@ def _start(run: folders.RunFolder, before: Record, fingerprint: str) -> Start:
     # the lock is held: what is half-written belongs to nobody
     checkpoint.Checkpoints(run.checkpoints, {}).sweep()
     return starts.with_best(run, starts.of_run(run, before, fingerprint))
-
-
-def _memory_words(conf: Any, facts: Any) -> str:
-    words = {
-        "device": conf.training.device, "batch": facts.batch, "peak": _megabytes(facts.peak),
-        "asked": _megabytes(facts.asked) if facts.asked is not None else "?", "fits": facts.fits,
-    }  # fmt: skip
-    return say("train.memory_fits" if facts.fits else "train.memory_nothing_fits", **words)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
-
-
-def _last_words(record: Record, conf: Any, stop: Stop, outcome: str) -> list[str]:
-    bad = record.nonfinite
-    if outcome == "diverged" and bad is not None:
-        text = say(
-            "train.nonfinite", step=bad.step, epoch=bad.epoch, what=bad.what, value=bad.value,
-            loss=_short(bad.last_finite_loss), rate=_short(bad.learning_rate), norm=_short(bad.gradient_norm),
-        )  # fmt: skip
-        module: list[str] = []
-        if bad.module:
-            words = {"module": bad.module, "low": _short(bad.input_low), "high": _short(bad.input_high)}
-            module = [say(f"train.nonfinite_{bad.direction}", **words)]
-        stars = [say("train.nonfinite_stars", obsids=", ".join(bad.obsids))] if bad.obsids else []
-        wild = [
-            say(
-                "train.nonfinite_extreme", obsid=star["obsid"], branch=star["branch"],
-                flux=_short(star["flux"]), wavelength=f"{star['wavelength']:.1f}",
-            )
-            for star in bad.extremes[:1] if star.get("wavelength") is not None
-        ]  # fmt: skip
-        return [text, *module, *stars, *wild, say("train.nonfinite_advice", run=record.run_id)]
-    if outcome == "stopped" and record.checkpoints:
-        last = record.checkpoints[-1]
-        return [
-            say("train.stopped", by=stop.by or "?", step=last["step"], file=last["file"]),
-            say("train.resume_with", run=record.run_id),
-        ]
-    if outcome == "finished":
-        monitor = record.monitor
-        value = _short(record.best_value)
-        lines = [say("train.best_line", epoch=record.best_epoch, monitor=monitor, value=value)]
-        if record.step < record.total_steps:
-            lines.insert(0, say("train.early", monitor=monitor, patience=conf.training.patience))
-        return lines
-    return []
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _wait_for_tracking(
-    workspace: Workspace, run: folders.RunFolder, conf: Any, tracker: Any, report: Report, stop: Stop
-) -> None:
-    """Give replication time to finish, so that a script finds the run in MLflow when we return."""
-    deadline = time.monotonic() + _TRACKING_PATIENCE_SECONDS
-    said = stop.asked = False  # from here on a wish to stop ends the waiting
-    while tracker.poll() is None and time.monotonic() < deadline and not stop.asked:
-        if not said and deadline - time.monotonic() < _TRACKING_PATIENCE_SECONDS - 2:
-            report.line(say("train.waiting_tracking"))
-            said = True
-        time.sleep(0.1)
-    if tracker.poll() == 0:
-        tracked = run.read_json(run.tracking)
-        report.line(say("train.tracked", experiment=conf.tracking.experiment, run_id=tracked.get("run_id")))
-    else:
-        report.line(say("train.not_tracked", log=workspace.relative(run.tracking_log)))

@@ -20,7 +20,8 @@ from engine.runs.folder import RunFolder, note_process
 from engine.runs.process import identify
 from engine.runs.record import Record
 from engine.track import read, replicate
-from engine.train import attempt
+from engine.train import attempt, closing
+from engine.train.report import Report
 from engine.train.stop import Stop
 from engine.workspace import Workspace
 
@@ -247,7 +248,7 @@ def test_a_server_that_is_not_there_never_costs_a_run(
         return started[-1]
 
     monkeypatch.setattr(replicate, "start", remember)
-    monkeypatch.setattr(attempt, "_TRACKING_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(closing, "_TRACKING_PATIENCE_SECONDS", 0.5)
     sets = ["tracking.enabled=true", "tracking.uri=http://127.0.0.1:9"]
     try:
         assert attempt.foreground(workspace, resolve(workspace, "tiny", sets=sets), Stop()) == 0
@@ -270,5 +271,5 @@ def test_a_wish_to_stop_ends_the_waiting_for_mlflow(
     stop = Stop()
     stop.asked = True  # what stopped the training is no wish to leave MLflow without its end
     run = new_run()
-    monkeypatch.setattr(attempt, "_TRACKING_PATIENCE_SECONDS", 60.0)
-    attempt._wait_for_tracking(workspace, run, Record(run.path), Slow(), attempt.Report(), stop)
+    monkeypatch.setattr(closing, "_TRACKING_PATIENCE_SECONDS", 60.0)
+    closing.wait_for_tracking(workspace, run, Record(run.path), Slow(), Report(), stop)
