@@ -193,6 +193,31 @@ def gives_sigmas(network: nn.Module, points: int) -> bool:
         network.train(was)
 
 
+def idle_parameters(network: nn.Module, points: int) -> list[str]:
+    """Return the names of parameters that could learn but take no part in the forward pass.
+
+    Two made-up stars are run through it; statistics and generators are left as they were.
+    """
+    call = adapter(network)
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    first = next(iter(network.parameters()))
+    flux_BL = torch.linspace(0, 1, 2 * points, device=first.device, dtype=first.dtype).reshape(2, points)
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    was = network.training
+    network.train()  # recurrent layers of a GPU have no backward pass otherwise
+    try:
+        with torch.random.fork_rng(), torch.enable_grad():
+            y = call(flux_BL, flux_BL.clone())
+            total = torch.stack([one.sum() for one in y]).sum() if isinstance(y, tuple) else y.sum()
+            gradients = torch.autograd.grad(total, [p for _, p in named], allow_unused=True)
+    finally:
+        network.train(was)
+        with torch.no_grad():
+            for buffer, kept in buffers:
+                buffer.copy_(kept)
+    return [name for (name, _), gradient in zip(named, gradients, strict=True) if gradient is None]
+
+
 def count_parameters(network: nn.Module) -> int:
     """Return the number of parameters, each counted once; lazy layers must be materialised first."""
     return sum(parameter.numel() for parameter in network.parameters())

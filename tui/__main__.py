@@ -14,9 +14,6 @@ def main() -> int:
     argv = sys.argv[1:]
     wanted = _app_arguments(argv)
     if wanted is None:
-        from engine.train.stop import note_early
-
-        note_early(argv)
         from engine.cli import main as run_verb
 
         return run_verb(argv, draw=_draw)

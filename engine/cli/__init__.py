@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from engine import exit_codes, words
 from engine.errors import BadInput
+from engine.train.stop import note_early
 
 
 def main(
@@ -18,6 +19,7 @@ def main(
     `draw` returns lines of text for a verb's name and facts: the engine itself cannot draw (see
     `engine.cli.spectrum`).
     """
+    note_early(argv)  # asked to stop while the rest is loaded, a run still ends well
     words.choose(_language(argv))
     from engine.cli.parser import build
 

@@ -6,15 +6,16 @@ import argparse
 import os
 from pathlib import Path
 
-from engine import workspace
+from engine import exit_codes, workspace
 from engine.conf.load import Resolved, from_plain, resolve
 from engine.conf.schema import KNOWN_FLAGS
 from engine.errors import BadInput
 from engine.runs import find
 from engine.runs.folder import RunFolder
-from engine.train import attempt
-from engine.train.stop import Stop
-from engine.train.supervise import Processes, supervise
+from engine.train import attempt, told
+from engine.train.report import Report
+from engine.train.stop import Stop, Stopped
+from engine.train.supervise import Processes, supervise, take_part
 from engine.words import say
 from engine.workspace import Workspace
 
@@ -23,11 +24,14 @@ def train(arguments: argparse.Namespace) -> int:
     """Train a conf (or the run folder that a launcher made) and return the exit code."""
     stop = Stop.early()
     here = workspace.find(arguments.root)
-    if arguments.run:
-        if os.environ.get("SPECTUI_RANKED"):
-            return attempt.ranked(here, arguments.run, stop)
-        return attempt.detached(here, arguments.run, stop, again=arguments.again)
+    ours = os.environ.pop(told.RUN, None)
+    if ours is not None:
+        return attempt.ranked(here, ours, stop)
     processes = _processes(arguments)
+    if processes.node > 0:
+        return take_part(here, processes, stop)
+    if arguments.run:
+        return attempt.detached(here, arguments.run, stop, again=arguments.again)
     parent, source = _source(here, arguments.from_run)
     flags = {name: str(v) for name in KNOWN_FLAGS if (v := getattr(arguments, name)) is not None}
     if arguments.conf is None and "model" not in flags and not arguments.model_conf and parent is None:
@@ -39,24 +43,40 @@ def train(arguments: argparse.Namespace) -> int:
             here, arguments.conf, sets=arguments.sets, flags=flags, model_conf=arguments.model_conf
         )
     parent_id = None if parent is None else parent.run_id
-    if processes.several:
-        run = attempt.make_folder(here, resolved, parent=parent_id, source=source, partial=arguments.partial)
-        return supervise(here, run, processes, stop)
-    return attempt.foreground(
-        here, resolved, stop, parent=parent_id, source=source, partial=arguments.partial
-    )
+    if not processes.several:
+        return attempt.foreground(
+            here, resolved, stop, parent=parent_id, source=source, partial=arguments.partial
+        )
+    report = Report()
+    try:
+        attempt.check(here, resolved, stop, parent=parent_id, source=source, partial=arguments.partial)
+    except Stopped as stopped:
+        report.line(say("train.stopped_early", by=stopped))
+        return exit_codes.STOPPED
+    run = attempt.make_folder(here, resolved, parent=parent_id, source=source, partial=arguments.partial)
+    report.keep_in(run.log)
+    report.line(say("train.run_id", run_id=run.run_id))
+    return supervise(here, run, processes, stop, report)
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run from its newest checkpoint and return the exit code."""
     stop = Stop.early()
     here = workspace.find(arguments.root)
-    run = find.find(here, arguments.run, keep_curves=False)
     processes = _processes(arguments)
-    if processes.several:
-        attempt.resumable(run)
-        return supervise(here, run.folder, processes, stop)
-    return attempt.resume(here, run.run_id, stop)
+    if processes.node > 0:
+        return take_part(here, processes, stop)
+    run = find.find(here, arguments.run, keep_curves=False)
+    if not processes.several:
+        return attempt.resume(here, run.run_id, stop)
+    report = Report()
+    try:
+        attempt.check_resume(here, run.run_id, stop)
+    except Stopped as stopped:
+        report.line(say("train.stopped_early", by=stopped))
+        return exit_codes.STOPPED
+    report.keep_in(run.folder.log)
+    return supervise(here, run.folder, processes, stop, report)
 
 
 def _processes(arguments: argparse.Namespace) -> Processes:
@@ -66,6 +86,8 @@ def _processes(arguments: argparse.Namespace) -> Processes:
     )  # fmt: skip
     if processes.nodes > 1 and not processes.endpoint:
         raise BadInput(say("cli.needs_endpoint"))
+    if processes.node >= processes.nodes:
+        raise BadInput(say("cli.node_range", node=processes.node, nodes=processes.nodes))
     return processes
 
 

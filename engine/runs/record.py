@@ -92,6 +92,8 @@ class Record:
         self.started_at: float | None = None
         self.training_at: float | None = None
         self.last_event_at: float | None = None
+        self.idle = 0.0
+        """Seconds that lay between attempts, when nothing was at work."""
         self.epoch = 0
         self.epochs = 0
         self.step = 0
@@ -189,10 +191,10 @@ class Record:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the first event to the end, or to now."""
+        """Seconds of work, from the first event to the end, or to now."""
         if self.started_at is None:
             return None
-        return max(0.0, (self.ended_at or time.time()) - self.started_at)
+        return max(0.0, (self.ended_at or time.time()) - self.started_at - self.idle)
 
     @property
     def eta(self) -> float | None:
@@ -240,6 +242,8 @@ class Record:
     # -- events -----------------------------------------------------------------------------------------
 
     def _take(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "attempt" and self.last_event_at is not None:
+            self.idle += max(0.0, float(event.get("time", 0.0)) - self.last_event_at)
         self.last_event_at = float(event.get("time", 0.0))
         if self.started_at is None:
             self.started_at = self.last_event_at

@@ -6,6 +6,7 @@ event, and the exit code tells a script the same.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from engine.runs import folder as folders
 from engine.runs.events import FULL, EventLog, Unheard
 from engine.runs.process import hold_lock
 from engine.runs.record import Record
+from engine.train import told
 from engine.train.report import Polled, Report
 from engine.train.stop import Stop, Stopped
 from engine.words import say
@@ -51,10 +53,7 @@ def foreground(
     """
     report = Report()
     try:
-        stars, split = _read(workspace, resolved.conf, report, stop)
-        if _only_torch_knows(resolved.conf) or source is not None:
-            report.line(say("train.loading_torch"))
-            _check_with_torch(workspace, resolved.conf, stars, source, parent, partial)
+        stars, split = _checked(workspace, resolved.conf, report, stop, parent, source, partial)
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
@@ -66,6 +65,36 @@ def foreground(
     report.keep_in(run.log)
     report.line(say("train.run_id", run_id=run.run_id))
     return _attempt(workspace, run, resolved.conf, report, stop, lambda: (stars, split))
+
+
+def check(
+    workspace: Workspace, resolved: Resolved, stop: Stop, *, parent: str | None = None,
+    source: Path | None = None, partial: bool = False,
+) -> None:  # fmt: skip
+    """Look at all that can be looked at before several processes are started; they will read it again.
+
+    Raises:
+        BadInput: it cannot be trained; nothing was written.
+        Stopped: stopping was asked.
+    """
+    report = Report()
+    report.heard = False  # how far reading is can be seen; the first process says the rest
+    device = resolved.conf.training.device
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInput(say("train.one_device", device=device))
+    _checked(workspace, resolved.conf, report, stop, parent, source, partial)
+
+
+def _checked(
+    workspace: Workspace, conf: Any, report: Report, stop: Stop, parent: str | None, source: Path | None,
+    partial: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Read the tables, and ask torch for what only it knows, before anything is written."""
+    stars, split = _read(workspace, conf, report, stop)
+    if _only_torch_knows(conf) or source is not None:
+        report.line(say("train.loading_torch"))
+        _check_with_torch(workspace, conf, stars, source, parent, partial)
+    return stars, split
 
 
 def make_folder(
@@ -102,23 +131,44 @@ def resume(workspace: Workspace, run_id: str, stop: Stop) -> int:
     Raises:
         BadInput: it is at work, has finished, or cannot go on; nothing was written.
     """
-    run, record = _known(workspace, run_id)
-    resumable(record)
     report = Report()
-    conf = from_plain(workspace, record.conf(), str(run.conf))
-    lock = hold_lock(run.lock)
-    if lock is None:
-        raise BadInput(say("train.busy", run=run_id))
     try:
-        stars, split = _read(workspace, conf, report, stop)
-        from engine.train import start as starts
-
-        starts.of_run(run, record, stars.fingerprint)  # refused before anything is written
+        run, conf, read, _ = _resumable(workspace, run_id, report, stop)
     except Stopped as stopped:
         report.line(say("train.stopped_early", by=stopped))
         return exit_codes.STOPPED
     report.keep_in(run.log)
-    return _attempt(workspace, run, conf, report, stop, lambda: (stars, split))
+    return _attempt(workspace, run, conf, report, stop, lambda: read)
+
+
+def check_resume(workspace: Workspace, run_id: str, stop: Stop) -> None:
+    """Look whether several processes can go on with a run; they will read it again.
+
+    Raises:
+        BadInput: it is at work, has finished, or cannot go on; nothing was written.
+        Stopped: stopping was asked.
+    """
+    report = Report()
+    report.heard = False
+    *_, lock = _resumable(workspace, run_id, report, stop)
+    os.close(lock)  # the first of the processes will hold it
+
+
+def _resumable(
+    workspace: Workspace, run_id: str, report: Report, stop: Stop
+) -> tuple[folders.RunFolder, Any, tuple[Any, Any], int]:
+    """Return a run that can be gone on with, its conf, its tables and split, and its lock, held."""
+    run, record = _known(workspace, run_id)
+    resumable(record)
+    conf = from_plain(workspace, record.conf(), str(run.conf))
+    lock = hold_lock(run.lock)
+    if lock is None:
+        raise BadInput(say("train.busy", run=run_id))
+    read = _read(workspace, conf, report, stop)
+    from engine.train import start as starts
+
+    starts.of_run(run, record, read[0].fingerprint)  # refused before anything is written
+    return run, conf, read, lock
 
 
 def resumable(record: Record) -> None:
@@ -136,27 +186,65 @@ def resumable(record: Record) -> None:
 def ranked(workspace: Workspace, run_id: str, stop: Stop) -> int:
     """Take part in a run of several processes; the first one reads the run folder and tells the others.
 
-    Returns 0 whenever the run ended as a run ends: torchrun takes anything else for a crash, and what
-    happened is in the run folder.
+    Returns 0 whenever the run ended as all of them agreed: torchrun takes anything else for a crash and ends
+    the others. What happened is in the run folder, or is told to the supervisor.
     """
+    told.tell()
     from engine.train import ranks as ranking
 
-    ranks = ranking.join()
+    ranks = ranking.Ranks()
+    report = Report.silent()
     try:
-        told: tuple[str, dict[str, Any]] | None = None
+        ranks = ranking.join()
+        about: tuple[str, dict[str, Any]] | None = None
         if ranks.first:
             run, record = _known(workspace, run_id)
-            told = run.run_id, record.conf()
-        run_id, plain = ranks.told(told)
+            about = run.run_id, record.conf()
+        run_id, plain = ranks.told(about)
+        told.tell(run_id=run_id)
         run = folders.RunFolder(workspace.runs / run_id)
-        report = Report() if ranks.first else Report.silent()
+        report = Report() if ranks.first else report
+        if run.path.is_dir():  # another machine may not see the folder
+            report.keep_in(run.log)
         conf = from_plain(workspace, plain, str(run.conf))
-        _attempt(
+        code = _attempt(
             workspace, run, conf, report, stop, lambda: _read(workspace, conf, report, stop), ranks=ranks
         )
-    finally:
-        ranking.leave(ranks)
+    except BadInput as error:
+        told.tell(code=exit_codes.BAD_INPUT, said="\n".join(error.lines))
+        return exit_codes.BAD_INPUT
+    except Exception as error:  # noqa: BLE001 - it is told to the supervisor; the traceback goes to the log
+        report.aside(traceback.format_exc())
+        said = say("train.failed", error=f"{type(error).__name__}: {error}")
+        told.tell(code=exit_codes.FAILED, said=said, lost=ranks.lost(error))
+        return exit_codes.FAILED
+    if code not in EXIT.values():
+        return code
+    ranking.leave(ranks)
     return exit_codes.DONE
+
+
+def _read_together(ranks: Ranks | None, read: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Read on every process, the first one before the others: it fills the cache that they take.
+
+    What keeps one of them from it ends all of them.
+    """
+    if ranks is None:
+        return read()
+    result: Any = None
+    problem: BadInput | Stopped | None = None
+    for turn in (True, False):
+        if ranks.first is turn:
+            try:
+                result = read()
+            except (BadInput, Stopped) as error:
+                problem = error
+        for met in ranks.gathered(problem):
+            if met is not None:
+                raise met
+    if len(set(ranks.gathered(result[0].fingerprint))) > 1:
+        raise BadInput(say("train.other_tables_there"))
+    return result
 
 
 def _known(workspace: Workspace, run_id: str) -> tuple[folders.RunFolder, Record]:
@@ -263,10 +351,11 @@ def _attempt(
             return exit_codes.FAILED
         tracker = replicate.start(workspace, run) if conf.tracking.enabled else None
     outcome, code, said = "failed", exit_codes.FAILED, ""
+    lost = False
     try:
         events.append("attempt", number=number)
         events.append("phase", phase="reading")
-        stars, split = read()
+        stars, split = _read_together(ranks, read)
         if writes:
             write_split(run.split, stars, split)
         events.append(
@@ -275,7 +364,8 @@ def _attempt(
             train=len(split.train), val=len(split.val), test=len(split.test), report=stars.report,
             split=split.facts,
         )  # fmt: skip
-        report.line(say("train.loading_torch"))
+        if ranks is None:  # else it is there already: the processes met through it
+            report.line(say("train.loading_torch"))
         events.append("phase", phase="loading")
         outcome, code, said = _train(workspace, conf, run, stars, split, events, report, stop, before, ranks)
     except BadInput as error:
@@ -293,14 +383,19 @@ def _attempt(
         else:
             said = say("train.failed", error=f"{type(error).__name__}: {error}")
             report.close()
-            report.line(traceback.format_exc())
+            lost = ranks is not None and ranks.lost(error)
+            (report.line if writes and not lost else report.aside)(traceback.format_exc())
     finally:
         report.close()
-        if writes:
+        if writes and not lost:
             _draw(run, report)
-        events.append("end", outcome=outcome, exit_code=code, message=said)
+        if not lost:  # else it is for the supervisor to say what happened, or to start again
+            events.append("end", outcome=outcome, exit_code=code, message=said)
         events.flush_to_disk()
         events.close()
+    told.tell(code=code, said="" if lost else said, lost=lost)
+    if lost:
+        return code
     for line in said.splitlines():
         report.line(line)
     if tracker is not None:
@@ -309,7 +404,7 @@ def _attempt(
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Tell whether the disk is full; PyTorch raises something else on closing what it could not write."""
+    """Tell whether the disk is full; PyTorch raises something else as it closes what it could not write."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
@@ -336,8 +431,8 @@ def _train(
     from engine.train import ranks as ranking
     from engine.train.session import run_session
 
-    stop.check()
     ours = ranks or ranking.Ranks()
+    ours.heed(stop)
     start: Start = ours.told(_start(run, before, stars.fingerprint) if ours.first else None)
     for note in start.notes:
         report.line(note)

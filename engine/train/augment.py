@@ -41,15 +41,20 @@ class Augmentation:
     snr_N: Tensor | None
 
     def __call__(
-        self, continuum_BL: Tensor, normalized_BL: Tensor, index_B: Tensor, *, epoch: int, position: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return both branches [B, L] changed; what is given stays as it is."""
+        self, continuum_BL: Tensor, normalized_BL: Tensor, index_B: Tensor, *, epoch: int, position: int,
+        share: slice | None = None, of: int | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return both branches [B, L] changed; what is given stays as it is.
+
+        Where they are the `share` of one process of a batch of `of` stars, they change as in the whole batch.
+        """
         conf, device = self.conf, continuum_BL.device
-        stars, points = continuum_BL.shape
+        stars, points = of or len(continuum_BL), continuum_BL.shape[1]
+        mine = share or slice(None)
         draws = generator(device, self.seed, epoch, position)
 
         def uniform(low: float, high: float, *more: int) -> Tensor:
-            return torch.rand((stars, *more), generator=draws, device=device) * (high - low) + low
+            return torch.rand((stars, *more), generator=draws, device=device)[mine] * (high - low) + low
 
         chosen_B = uniform(0, 1) < conf.probability
         if conf.shift_pixels or conf.shift_kms:
@@ -68,7 +73,7 @@ class Augmentation:
         medians = [branch_BL.median(dim=1).values for branch_BL in branches]
         if conf.noise or conf.noise_to_snr:
             share_B = self._noise_share(index_B, medians[0]) * chosen_B
-            noise_BL = torch.randn((stars, points), generator=draws, device=device)
+            noise_BL = torch.randn((stars, points), generator=draws, device=device)[mine]
             branches = [
                 x_BL + (share_B * median_B.abs())[:, None] * noise_BL
                 for x_BL, median_B in zip(branches, medians, strict=True)

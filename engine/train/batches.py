@@ -111,17 +111,16 @@ class Batches:
         low, high = mine.start, mine.stop
         if high - low < 2 and not self.ranks.alone:
             # Batch statistics need two stars: a rank with fewer sees others, whose labels it does not learn.
-            low = min(low, count - 2)
-            high = low + 2
+            low = max(0, min(low, count - 2))
+            high = min(count, low + 2)
         index_B = order_N[start + low : start + high]
         if self.windows is None:
             raw = self.rows.source.raw(index_B)
         else:
             raw = self.windows.raw(self.seed, self.epoch, start + low, start + high)
         if self.augmentation is not None:
-            # what is drawn depends on the place of the batch; ranks are at different places of it
-            place = position * self.ranks.world + self.ranks.rank
-            raw = self.augmentation(*raw, index_B, epoch=self.epoch, position=place)
+            share = slice(low, high)
+            raw = self.augmentation(*raw, index_B, epoch=self.epoch, position=position, share=share, of=count)
         batch = self.rows.batch(*raw, index_B)
         if self.ranks.alone or (low, high) == (mine.start, mine.stop):
             return batch

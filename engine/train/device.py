@@ -21,13 +21,19 @@ def choose_device(wanted: str) -> torch.device:
     """
     if wanted == "auto":
         if torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
-            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            return choose_device("cuda")
         if torch.cuda.is_available():
             return torch.device("cuda", _freest_gpu())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(wanted)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if "LOCAL_RANK" in os.environ and device.index is None and count:
+            # the same on every process of a machine, so that none waits for one that is refused
+            if int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > count:
+                processes = os.environ["LOCAL_WORLD_SIZE"]
+                raise BadInput(say("train.few_gpus", processes=processes, count=count))
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         if (device.index or 0) >= count:
             raise BadInput(say("train.no_gpu", device=wanted, count=count))
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -67,7 +73,8 @@ def set_deterministic(wanted: bool) -> None:
     """Allow only algorithms that give the same bits each time, or let a GPU choose its fastest ones."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-    torch.use_deterministic_algorithms(wanted)
+    if wanted != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(wanted)  # loads the compiler: seconds that most runs need not wait
     torch.backends.cudnn.deterministic = wanted
     torch.backends.cudnn.benchmark = not wanted  # spectra have one length: the search pays once
 

@@ -97,9 +97,9 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
         state.rate.step()
         progress.step += 1
         full = run.recorder.step(progress.step, gradient, progress.rate)
+        stop, due_save, full = _wishes(state, plan, run, full)
         if full and not flush(state, plan, run, learner):
             continue
-        stop, due_save = _wishes(state, plan, run)
         if batches.epoch_ended:
             flush(state, plan, run)
             if (outcome := _end_epoch(state, plan, run, wanted=due_save or stop)) is not None:
@@ -148,17 +148,19 @@ def _values(run: Run) -> dict[str, float] | None:
     return validation_values(run.evaluate())
 
 
-def _wishes(state: State, plan: Plan, run: Run) -> tuple[bool, bool]:
-    """Return whether to stop and whether to save, the same on every rank."""
+def _wishes(state: State, plan: Plan, run: Run, full: bool) -> tuple[bool, bool, bool]:
+    """Return whether to stop, to save and to write what was recorded, the same on every rank."""
     step = state.progress.step
-    save = time.monotonic() - run.saved_at > plan.save_seconds
-    save = save or (plan.save_steps is not None and due(step, plan.save_steps))
-    if run.ranks.alone:
-        return run.stop.asked, save
-    if not due(step, AGREE_STEPS) and not state.batches.epoch_ended:
-        return False, False
-    stop, save = run.ranks.agree(run.stop.asked, save)
-    return stop, save
+    save = plan.save_steps is not None and due(step, plan.save_steps)
+    stop, overdue = run.stop.asked, time.monotonic() - run.saved_at > plan.save_seconds
+    if not run.ranks.alone:
+        if not due(step, AGREE_STEPS) and not state.batches.epoch_ended:
+            return False, save, False
+        # Not by each one's own clock: writing may mean going back to a step that a device refused.
+        stop, overdue, full = run.ranks.agree(stop, overdue, full)
+        if stop:
+            run.ranks.hear(run.stop)
+    return stop, save or overdue, full
 
 
 def flush(state: State, plan: Plan, run: Run, learner: Learner | None = None) -> bool:

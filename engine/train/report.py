@@ -6,6 +6,7 @@ run's log.txt too. No torch.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -44,7 +45,13 @@ class Report:
         return report
 
     def keep_in(self, log: Path) -> None:
-        """Also write every line to `log` from now on, and what was said before."""
+        """Also write every line to `log` from now on, and what was said before.
+
+        Not where the lines go there anyway: a detached engine's stderr is the log.
+        """
+        with contextlib.suppress(OSError):  # no log yet, or a stream that is no file
+            if os.path.samestat(os.fstat(self.stream.fileno()), log.stat()):
+                return
         self._log = log.open("a", encoding="utf-8")
         for text in self._early:
             self._keep(text)
@@ -54,6 +61,12 @@ class Report:
         self.rows_done()
         if self.heard:
             self._say(text, self.stream)
+
+    def aside(self, text: str) -> None:
+        """Write to the log alone what only somebody who looks for the cause wants to read."""
+        if self._log is not None:
+            with contextlib.suppress(OSError):
+                print(text, file=self._log, flush=True)
 
     def fact(self, text: str) -> None:
         """Say one line of what came out: stdout, so that a script can keep it apart from the progress."""

@@ -56,7 +56,7 @@ def answer(state: State, plan: Plan, learner: Learner, run: Run, gradient: Gradi
 def roll_back(state: State, run: Run, step: int) -> None:
     """Go back to the newest checkpoint and on from there at half the learning rate."""
     rollbacks, gone_back_for = state.progress.rollbacks + 1, [*state.progress.gone_back_for, step]
-    found = checkpoint.newest(run.checkpoints.folder)
+    found = run.ranks.told(checkpoint.newest(run.checkpoints.folder) if run.ranks.first else None)
     if found is None:
         raise AssertionError("a run that may roll back saves before its first step")
     restore(state, found[1], run.ranks.rank)

@@ -27,7 +27,7 @@ from engine.spectra import stars as reading
 from engine.spectra.scale import fit
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
-from engine.train import attempt, model_text, outputs, session
+from engine.train import attempt, ground, model_text, outputs
 from engine.train.evaluate import Evaluation
 from engine.train.metrics import label_errors
 from engine.train.report import Report
@@ -127,8 +127,8 @@ def test_a_finished_run_leaves_exactly_these_files(
     workspace: Workspace, tiny: Callable[..., Resolved], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[int] = []
-    real = session.evaluate
-    monkeypatch.setattr(session, "evaluate", lambda *a, **k: looked.append(id(a[2])) or real(*a, **k))
+    real = ground.evaluate
+    monkeypatch.setattr(ground, "evaluate", lambda *a, **k: looked.append(id(a[2])) or real(*a, **k))
     resolved = tiny("model.hidden=[8, 4]", "training.epochs=2", "data.split=[0.6, 0.2, 0.2]")
     assert attempt.foreground(workspace, resolved, Stop()) == 0
     run = find.find(workspace, "@last").folder
@@ -144,7 +144,7 @@ def test_a_finished_run_leaves_exactly_these_files(
     assert looked.count(looked[-1]) == 1, "the test rows are looked at once, and last"
     assert "the test stars were looked at once, with the best weights" in run.log.read_text()
 
-    network = session.build_network(workspace, resolved.conf, 64)
+    network = ground.build_network(workspace, resolved.conf, 64)
     count = sum(p.numel() for p in network.parameters())
     text = run.model_text.read_text()
     assert re.findall(r"^(network|parameters|trainable): (.+)$", text, re.MULTILINE) == [
