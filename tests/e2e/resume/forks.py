@@ -38,7 +38,7 @@ WARM = (
 
 PLACES = {
     "reading": "engine.train.attempt:_read",
-    "preparing": "engine.train.session:_prepare",
+    "preparing": "engine.train.session:prepare",
     "forward": "engine.train.learn:Learner.add",
     "update": "engine.train.learn:Learner.update",
     "evaluation": "engine.train.loop:_values",
@@ -47,7 +47,7 @@ PLACES = {
     "save": "engine.train.checkpoint:Checkpoints.save",
     "written": "engine.train.checkpoint:link",
     "linked": "engine.train.checkpoint:Checkpoints._retire",
-    "finetune": "engine.train.session:_start_from_best",
+    "finetune": "engine.train.stages:_start_from_best",
     "testing": "engine.train.session:_finish",
     "tables": "engine.train.outputs:write_outputs",
     "export": "engine.train.checkpoint:export",

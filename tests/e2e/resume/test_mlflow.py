@@ -6,14 +6,18 @@ import json
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from engine.conf.load import flatten
+from engine.track import replicate
 
 from .conftest import CONF, House, Trial, wait_for
 
@@ -22,6 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mlflow")]
 HOLD = """
 import time
 from pathlib import Path
+from threading import Thread
 import __main__ as forks
 def strike(after):
     while not Path({go!r}).exists():
@@ -87,6 +92,34 @@ def test_one_run_through_kill_and_stop(house: House, tmp_path: Path) -> None:
     assert f"run {tracked['run_id']}" in engine.said
     assert status(house) == "FINISHED"
     every_point_once(house, trial)
+
+
+# Has the lock until it is told to let go.
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "w") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_replicator_waits_for_the_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that keeps every point it is given would have them twice."""
+    run = house.train("tracking.enabled=false").run
+    followed: list[str] = []
+    monkeypatch.setattr(replicate, "_follow", lambda workspace, folder: followed.append(folder.run_id))
+    command = [sys.executable, "-c", HOLDER, str(run.tracking_lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdin is not None and first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        second = Thread(target=replicate.replicate, args=(house.workspace, run))
+        second.start()
+        second.join(0.3)
+        assert followed == []
+        first.stdin.close()
+        second.join(30)
+    assert followed == [run.run_id]
 
 
 def test_killed_while_it_is_tested(house: House) -> None:

@@ -56,6 +56,8 @@ def test_stopped_here_and_there(
 ) -> None:
     trial = house.train(before=asking(place, visit, number), code=85)
     stopped(trial, number)
+    if place == "evaluation":
+        assert [event["epoch"] for event in trial.events("epoch")] == [1], "it was not looked at to its end"
     trial.resume()
     as_if_never_disturbed(trial, straight)
 
