@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -19,9 +20,20 @@ import torch
 import torch._dynamo  # DistributedDataParallel wants it, and that takes seconds
 
 from engine import words
-from engine.train import attempt, outputs, session
+from engine.train import attempt, batches, ground, loop, outputs, session
 from engine.train.stop import Stop
 from engine.workspace import Workspace
+
+PARTS = {
+    "attempt": attempt,
+    "batches": batches,
+    "ground": ground,
+    "loop": loop,
+    "session": session,
+    "time": time,
+}
+"""What a prelude may change, by name."""
+_BROKEN = 70
 
 
 def main() -> None:
@@ -38,6 +50,9 @@ def main() -> None:
         while len(codes) < len(pids):
             pid, status = os.wait()
             codes[pid] = os.waitstatus_to_exitcode(status)
+            if codes[pid] == _BROKEN:  # it never met the others, who would wait for it
+                for other in set(pids) - set(codes):
+                    os.kill(other, signal.SIGKILL)
         print(json.dumps({"codes": [codes[pid] for pid in pids]}), flush=True)
 
 
@@ -46,7 +61,7 @@ def born(asked: dict[str, Any], rank: int, port: int) -> int:
     pid = os.fork()
     if pid:
         return pid
-    code = 70
+    code = _BROKEN
     try:
         world = str(asked["world"])
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world,
@@ -59,7 +74,7 @@ def born(asked: dict[str, Any], rank: int, port: int) -> int:
         os.dup2(out, 2)
         attempt.draw_curves = lambda record: []  # type: ignore[attr-defined]
         outputs.draw = lambda *_: None  # type: ignore[attr-defined]
-        exec(asked["prelude"], {"rank": rank, "attempt": attempt, "session": session, "time": time})
+        exec(asked["prelude"], PARTS | {"rank": rank})
         workspace = Workspace(Path(asked["root"]))
         code = attempt.ranked(workspace, asked["run"], Stop().install())
     except BaseException:  # noqa: BLE001 - a child must never come back into the parent's code

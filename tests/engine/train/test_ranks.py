@@ -264,7 +264,7 @@ def together(
 
 
 LONG = ("training.epochs=15", "model.dropout=0.2")
-WAIT = "old = session.loop._wishes\nsession.loop._wishes = lambda *a: (time.sleep(0.02), old(*a))[1]"
+WAIT = "old = loop._wishes\nloop._wishes = lambda *a: (time.sleep(0.02), old(*a))[1]"
 
 
 def at_step(step: int, then: Callable[[list[int]], None]) -> During:
@@ -394,11 +394,11 @@ def read(workspace, conf, report, stop):
     return old(workspace, conf, report, stop)
 attempt._read = read""",
         "evaluating": f"""
-old = session.evaluate
+old = ground.evaluate
 def evaluate(*words, **more):
     {stop}
     return old(*words, **more)
-session.evaluate = evaluate""",
+ground.evaluate = evaluate""",
     }[where]
     ran = together(prelude=prelude)
     assert ran.codes == [0, 0], ran.out
@@ -416,7 +416,7 @@ def test_a_process_that_is_killed_ends_the_other_and_no_end_is_written(together:
 
 
 def test_a_process_that_fails_by_itself_tells_why(together: Together) -> None:
-    prelude = "if rank == 1: session.Batches.again = session.Batches._at = lambda *a: 1 / 0"
+    prelude = "if rank == 1: batches.Batches._at = lambda *a: 1 / 0"
     ran = together(prelude=prelude)
     assert ran.codes == [1, 1]
     assert "ZeroDivisionError" in ran.told[1].said and not ran.told[1].lost and ran.told[0].lost
