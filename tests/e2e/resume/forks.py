@@ -37,7 +37,7 @@ WARM = (
 """What an engine loads while it works, most of it for seconds."""
 
 PLACES = {
-    "reading": "engine.train.attempt:_read",
+    "reading": "engine.train.reading:read",
     "preparing": "engine.train.session:prepare",
     "forward": "engine.train.learn:Learner.add",
     "update": "engine.train.learn:Learner.update",

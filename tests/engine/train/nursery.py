@@ -20,7 +20,7 @@ import torch
 import torch._dynamo  # DistributedDataParallel wants it, and that takes seconds
 
 from engine import words
-from engine.train import attempt, batches, ground, loop, outputs, session
+from engine.train import attempt, batches, ground, loop, outputs, reading, session
 from engine.train.stop import Stop
 from engine.workspace import Workspace
 
@@ -29,6 +29,7 @@ PARTS = {
     "batches": batches,
     "ground": ground,
     "loop": loop,
+    "reading": reading,
     "session": session,
     "time": time,
 }

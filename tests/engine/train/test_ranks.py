@@ -387,12 +387,12 @@ def test_a_wish_to_stop_of_one_process_is_heard_away_from_the_steps(together: To
     stop = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
     prelude = {
         "reading": f"""
-old = attempt._read
+old = reading.read
 def read(workspace, conf, report, stop):
     if rank == 1:
         {stop}
     return old(workspace, conf, report, stop)
-attempt._read = read""",
+reading.read = read""",
         "evaluating": f"""
 old = ground.evaluate
 def evaluate(*words, **more):
@@ -429,11 +429,11 @@ def test_different_tables_are_refused_by_all(together: Together, share: str) -> 
     other = int(share == "second")
     prelude = f"""
 import dataclasses
-old = attempt._read
+old = reading.read
 def read(*words):
     stars, split = old(*words)
     return (dataclasses.replace(stars, fingerprint="other") if rank == {other} else stars), split
-attempt._read = read"""
+reading.read = read"""
     ran = together(prelude=prelude)
     assert ran.end["exit_code"] == 2 and "every machine must read the same" in ran.end["message"]
     assert [one.code for one in ran.told] == [2, 2]
