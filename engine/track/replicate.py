@@ -24,7 +24,6 @@ from engine.conf.load import flatten
 from engine.runs.events import Tail, number
 from engine.runs.folder import RunFolder, write_json
 from engine.runs.launch import child_environment
-from engine.runs.process import hold_lock
 from engine.runs.record import Record
 from engine.track import store
 from engine.workspace import Workspace
@@ -205,17 +204,10 @@ def _parameter(value: Any) -> str:
     return "null" if value is None else str(value)[:6000]
 
 
-def _wait_for_turn(folder: RunFolder) -> None:
-    """Wait while another process replicates the run: that of an engine that died and was started again."""
-    while hold_lock(folder.tracking_log.with_name("mlflow.lock")) is None:
-        time.sleep(_INTERVAL_SECONDS)
-
-
 def main(argv: list[str]) -> int:
     """Replicate, trying again while the run lives and a few times after; the rest is for a later catch-up."""
     workspace = Workspace(Path(argv[0]))
     folder = RunFolder(workspace.runs / argv[1])
-    _wait_for_turn(folder)
     failures = tries = 0
     while tries < _TRIES:
         if failures:
