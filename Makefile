@@ -13,12 +13,13 @@ PIP_INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench clean
+.PHONY: help run test slow lint bench clean
 
 help:
 	@echo "make run    install into $(VENV), make the demo data if there is none, open the app"
 	@echo "            (without a terminal: train conf/demo.yaml and print the test errors)"
 	@echo "make test   lint, types, imports and tests"
+	@echo "make slow   the tests that take too long for every change (processes killed in every way)"
 	@echo "make lint   only the first three"
 	@echo "make bench  benchmarks against named baselines (half an hour, 6 GB of scratch space)"
 	@echo "make clean  remove $(VENV) and caches; never dataset/, runs/, mlruns/ or mlflow.db"
@@ -31,7 +32,10 @@ run: $(VENV)/.installed-run
 
 # One thread a process: two workers with two threads each on two cores wait for one another most of the time.
 test: lint
-	OMP_NUM_THREADS=1 SPECTUI_FUZZ_CASES=$(SPECTUI_FUZZ_CASES) $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 SPECTUI_FUZZ_CASES=$(SPECTUI_FUZZ_CASES) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
+
+slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -108,7 +108,9 @@ def test_unclear_forward_is_refused() -> None:
     [
         (torch.zeros(3, 5), r"\(3, 4\).*it gave \(3, 5\)"),
         (torch.zeros(3), "it gave"),
-        ((torch.zeros(3, 4), 1), "tuple"),
+        ((torch.zeros(3, 4), 1), "or two of them; it gave a int"),
+        ((torch.zeros(3, 4), torch.zeros(3, 5)), r"it gave \(3, 5\)"),
+        ([torch.zeros(3, 4)], "a list"),
         (torch.zeros(3, 4, dtype=torch.int64), "int64"),
     ],
 )
@@ -199,3 +201,10 @@ def test_a_failing_dry_run_is_explained() -> None:
         contract.materialise(registry.build("MLP", points=6, labels=3), 7)
     with pytest.raises(ContractError, match=r"it gave \(2, 6\)"):
         contract.materialise(Both(), 6, 3)
+
+
+def test_a_network_may_give_sigmas_beside_its_labels() -> None:
+    pair = (torch.zeros(3, 4), torch.zeros(3, 4))
+    assert contract.check_output(pair, 3, 4) is pair[0]
+    assert contract.gives_sigmas(registry.build("StarNet", points=64, labels=2, fields={"sigmas": True}), 64)
+    assert not contract.gives_sigmas(registry.build("StarNet", points=64, labels=2), 64)
