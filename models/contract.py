@@ -93,7 +93,8 @@ def check_output(y: Any, batch: int, labels: int, *, name: str = "") -> Tensor:
         y = y[0]
     if not isinstance(y, Tensor):
         kind = type(y).__name__
-        raise ContractError(f"forward must give one tensor [batch, labels], or two of them; it gave a {kind}", name=name)
+        raise ContractError(
+            f"forward must give one tensor [batch, labels], or two of them; it gave a {kind}", name=name)
     if tuple(y.shape) != (batch, labels):
         raise ContractError(
             f"forward must give shape {(batch, labels)} (batch, labels); it gave {tuple(y.shape)}",
