@@ -9,8 +9,8 @@
    killed. Wanted: at most 1.15x.
 3. Wanted: no pandas, scipy, matplotlib, sklearn or mlflow in the process before its first step.
 
-Processes alternate (A B A B ...) on one thread each. The first is judged by medians, the second by minima,
-which other work on the machine changes least; medians and CPU time (ours up to 20 ms too late) stand beside.
+Processes alternate (A B A B ...) on one thread each, and are judged by medians; minima and CPU time (ours up to
+20 ms too late) stand beside.
 """
 
 from __future__ import annotations
@@ -154,11 +154,11 @@ def main() -> int:
         print(f"  {name:<24} {middle[name]:.3f} s ({min(values):.3f} to {max(values):.3f})")
     aid, plain = middle["spectui train --help"], middle["python -c pass"]
     cpu = {name: statistics.median(seconds for _, seconds in pairs) for name, pairs in steps.items()}
-    by_median, by_cpu, ratio = (
+    ratio, by_cpu, by_minimum = (
         of["first step of a run"] / of["first step, bare script"]
         for of in (middle, cpu, {name: min(values) for name, values in clock.items()})
     )
-    print(f"  help / python -c pass = {aid / plain:.1f}; run / bare script = {by_median:.3f} by medians, "
+    print(f"  help / python -c pass = {aid / plain:.1f}; run / bare script = {by_minimum:.3f} by minima, "
           f"{by_cpu:.3f} by medians of CPU ({' and '.join(f'{v:.3f}' for v in cpu.values())} s)")  # fmt: skip
     bars = {
         f"spectui train --help {aid:.3f} s < 0.3 s": aid < 0.3,
