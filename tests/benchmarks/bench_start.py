@@ -9,8 +9,8 @@
    killed. Wanted: at most 1.15x.
 3. Wanted: no pandas, scipy, matplotlib, sklearn or mlflow in the process before its first step.
 
-Processes alternate (A B A B ...) on one thread each, and are judged by medians; minima and CPU time (ours up to
-20 ms too late) stand beside.
+Processes alternate (A B A B ...) on one thread each, and are judged by medians; minima and CPU time (ours up
+to 20 ms too late) stand beside.
 """
 
 from __future__ import annotations
