@@ -23,6 +23,9 @@ _ARGPARSE_SAYS = {
 }
 
 
+_LIKE = 0.6
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line, with the near miss."""
 
@@ -31,8 +34,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             flag = unknown[1].partition("=")[0]
             message = say("cli.unknown_word", word=flag)
-            near = difflib.get_close_matches(flag, self._words(), n=1, cutoff=0.6)
-            message += say("conf.did_you_mean", near=near[0]) if near else ""
+            option = _nearest(flag, self._words())
+            message += say("conf.did_you_mean", near=option) if option else ""
         bad_verb = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if bad_verb:
             known = re.findall(r"[\w-]+", bad_verb[2])
@@ -57,6 +60,17 @@ class Parser(argparse.ArgumentParser):
                 for below in action.choices.values():
                     found += below._words()
         return found
+
+
+def _nearest(flag: str, options: list[str]) -> str | None:
+    """Return the option most like a flag, as a whole or by its last word: --epocks is --train_epochs."""
+
+    def likeness(option: str) -> float:
+        words = (option, f"--{option.rpartition('_')[2].lstrip('-')}")
+        return max(difflib.SequenceMatcher(None, flag, word).ratio() for word in words)
+
+    best = max(options, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= _LIKE else None
 
 
 def build(program: str) -> Parser:

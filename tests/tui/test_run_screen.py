@@ -112,7 +112,7 @@ def test_clean_keeps_what_a_person_would_have_seen() -> None:
 
 async def test_the_conf_tells_what_was_changed(make_run: Any, opened: Any) -> None:
     make_run("finished", name="mine", sets=["training.learning_rate=0.5", "data.clip.normalized=[0, 2]"])
-    async with opened((160, 48)) as glass:
+    async with opened((160, 70)) as glass:
         await open_newest(glass)
         await glass.press("tab", "tab")
         await glass.sees("training.learning_rate: 0.001 → 0.5")

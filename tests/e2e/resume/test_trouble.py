@@ -87,8 +87,15 @@ def test_out_of_memory_says_what_fits_and_it_fits(house: House) -> None:
 
 def test_not_even_two_stars_fit(house: House) -> None:
     hungry = ("model={name: Hungry, times: 200000}", "training.batch_size=4")
-    house.run(*words(hungry), before=LIMIT.format(megabytes=270), code=86)
-    assert "Not even a batch of 2 fits" in house.new().events("end")[0]["message"]
+    said = []
+    # Between what it takes to build the network and what a step of two stars takes lie some 100 MB; how much
+    # Python and PyTorch hold by then is not the same everywhere.
+    for megabytes in range(280, 440, 30):
+        house.run(*words(hungry), before=LIMIT.format(megabytes=megabytes), code=86)
+        said.append(house.new().events("end")[0]["message"])
+        if "Not even a batch of 2 fits" in said[-1]:
+            return
+    raise AssertionError(said)
 
 
 def test_a_network_that_is_too_large_to_be_built(house: House) -> None:
