@@ -98,12 +98,12 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
         progress.step += 1
         full = run.recorder.step(progress.step, gradient, progress.rate)
         stop, due_save, full = _wishes(state, plan, run, full)
-        if full and not flush(state, plan, run, learner):
+        # Before anything is looked at or saved, the host has to know what the device refused.
+        if (full or stop or due_save or batches.epoch_ended) and not flush(state, plan, run, learner):
             continue
-        if batches.epoch_ended:
-            flush(state, plan, run)
-            if (outcome := _end_epoch(state, plan, run, wanted=due_save or stop)) is not None:
-                return outcome
+        ended = _end_epoch(state, plan, run, wanted=due_save or stop) if batches.epoch_ended else None
+        if ended is not None:
+            return ended
         if (due_save or stop) and run.saved_step != progress.step:
             save(state, plan, run)
         if stop:
@@ -166,7 +166,9 @@ def _wishes(state: State, plan: Plan, run: Run, full: bool) -> tuple[bool, bool,
 def flush(state: State, plan: Plan, run: Run, learner: Learner | None = None) -> bool:
     """Write the steps that were kept; False when the host had to go back to one that the device refused."""
     lazy = learner is not None and learner.lazy
-    kept = run.recorder.flush(plan.first_epoch + state.batches.epoch, up_to_bad=lazy)
+    # where fp16's scaler leaves steps out, a gradient that overflows is no trouble
+    held = lazy and state.scaler is None
+    kept = run.recorder.flush(plan.first_epoch + state.batches.epoch, up_to_bad=held)
     state.progress.add(kept.losses, kept.weights)
     if learner is None or not lazy or not kept.bad:
         return True

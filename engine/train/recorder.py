@@ -30,7 +30,7 @@ _MOST_STEPS = 4096
 
 @dataclass(frozen=True)
 class Flushed:
-    """The steps whose loss is no finite number, and losses and weights of all that were written."""
+    """The bad steps, and losses and weights of all that were written."""
 
     bad: list[int]
     losses: list[float]
@@ -87,13 +87,17 @@ class Recorder:
         return time.perf_counter() - self._flushed_at >= self.seconds or len(self._steps) >= _MOST_STEPS
 
     def flush(self, epoch: int, *, up_to_bad: bool = False) -> Flushed:
-        """Write what was kept as one event; with `up_to_bad` only what came before the first bad step."""
+        """Write what was kept as one event; with `up_to_bad` only what came before the first bad step.
+
+        A step is bad when its loss is no finite number, with `up_to_bad` also when its gradient is none.
+        """
         if not self._steps:
             return Flushed([], [], [])
         kept = (self._losses, self._norms, self._weights)
         losses, norms, weights = torch.stack([torch.stack(one).float() for one in kept]).tolist()
         steps, rates = self._steps, self._rates
-        bad = [step for step, loss in zip(steps, losses, strict=True) if not math.isfinite(loss)]
+        watched = [loss + norm for loss, norm in zip(losses, norms, strict=True)] if up_to_bad else losses
+        bad = [step for step, value in zip(steps, watched, strict=True) if not math.isfinite(value)]
         if up_to_bad and bad:
             upto = steps.index(bad[0])
             steps, losses, norms, weights = steps[:upto], losses[:upto], norms[:upto], weights[:upto]

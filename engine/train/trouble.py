@@ -79,13 +79,13 @@ def restore(state: State, whole: dict[str, Any], rank: int = 0) -> None:
 def heard_late(state: State, plan: Plan, learner: Learner, run: Run, step: int) -> bool:
     """Hear from the device that it refused a step some time ago; False when that step is to be done again.
 
-    The weights are still those before it, unless steps are to be left out: then training went on, and all
-    there is to do is to ask the device at every step from now on.
+    The weights are still those before it, unless steps are left out, by the conf or by fp16's scaler: then
+    training went on, and all there is to do is to ask the device at every step from now on.
     """
     learner.lazy = False
     learner.held = None
     state.optimizer.found_inf = None  # type: ignore[attr-defined]
-    if plan.on_nonfinite == "skip":
+    if plan.on_nonfinite == "skip" or state.scaler is not None:
         _tell(state, plan, run, step, Answer.SKIP, what="loss", value=float("nan"), obsids=[], parameter=None,
               gradient_norm=None)  # fmt: skip
         return True

@@ -47,9 +47,7 @@ def test_a_bad_step_is_refused_by_the_device_and_heard_of_at_the_next_record(
     bench: Callable[..., Bench],
 ) -> None:
     ours = bench(record_seconds=1e6)
-    ours.flux[0][6, 2] = math.inf
-    before: list[float] = []
-    ours.trap = lambda bench, predicted: before.append(bench.forwards) or predicted  # type: ignore[func-returns-value]
+    ours.flux[0][6, 2] = math.inf  # tanh makes it a finite loss, and a gradient that is none
     assert ours.train() is loop.Outcome.NON_FINITE
     (told,) = ours.told("nonfinite")
     assert told["obsids"][0] == "star6"

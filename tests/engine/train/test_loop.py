@@ -65,7 +65,7 @@ class Bench:
         randomness = Randomness(torch.device(device))
         self.state = State(self.network, self.optimizer, rate, self.batches, randomness, average=average)
         self.folder, self.stop, self.forwards, self.looks = folder, Stop(), 0, 0
-        self.losses = losses
+        self.losses, self.lazy = losses, False
         self.events = EventLog(folder / "events.jsonl")
         self.trap: Callable[[Bench, Tensor], Tensor] = lambda bench, predicted: predicted
 
@@ -100,6 +100,7 @@ class Bench:
         )
         how = Arithmetic("fp32", settings.gradient_clip_val, settings.gradient_clip)
         learner = Learner(self.state, self.forward, build_loss(settings), how)
+        learner.lazy = learner.lazy or self.lazy
         recorder.parts = loop.norms_by_part(learner)
         run = loop.Run(self.events, recorder, Checkpoints(self.folder, {}), self.evaluate, self.stop)
         return loop.train(self.state, plan, learner, run)

@@ -193,3 +193,49 @@ def test_the_guard_sees_loss_and_gradient(loss: float, norm: float, bad: bool) -
 
     learner, _ = learner_of(nn.Linear(3, 1), torch.ones(4, 3))
     assert learner.refuses(Gradient(torch.tensor(loss), torch.tensor(1), torch.tensor(norm))) is bad
+
+
+# -- where the device decides ------------------------------------------------------------------------------
+
+
+def lazy(bench: Bench) -> Bench:
+    """Let the fused optimizer keep bad updates from happening, as on a GPU; the host hears of it later."""
+    bench.optimizer.param_groups[0]["fused"] = True
+    bench.optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+    bench.lazy = True
+    return bench
+
+
+def test_heard_late_a_bad_step_ends_as_one_that_is_heard_at_once(bench: Make) -> None:
+    """Star 6 comes in some batch of the first epoch; its gradient is no number, its loss is one."""
+    told, ended = [], []
+    for prepare in (lambda ours: ours, lazy):
+        ours = prepare(poisoned(without_dropout(bench(record_seconds=1e6)), 6))
+        assert ours.train() is loop.Outcome.NON_FINITE
+        told.append(ours.told("nonfinite")[0])
+        ended.append((ours.weights(), ours.state.progress.step, ours.state.rate.now, ours.batches.position))
+        steps = [step for event in ours.told("steps") for step in event["step"]]
+        assert steps == list(range(1, ours.state.progress.step + 1))
+    assert ended[1][1:] == ended[0][1:]
+    assert ended[1][0] == pytest.approx(ended[0][0], abs=1e-6), "fused arithmetic rounds otherwise"
+    for key in ("step", "epoch", "obsids", "what", "module", "action"):
+        assert told[1][key] == told[0][key]
+
+
+def test_heard_late_steps_are_left_out(bench: Make) -> None:
+    ours = lazy(poisoned(without_dropout(bench(record_seconds=1e6, on_nonfinite="skip")), 6))
+    assert ours.train() is loop.Outcome.DONE
+    assert all(map(math.isfinite, ours.weights()))
+    assert len(ours.told("nonfinite")) == 3
+
+
+def test_heard_late_a_rollback_goes_back(bench: Make) -> None:
+    ours = lazy(poisoned(without_dropout(bench(record_seconds=1e6, on_nonfinite="rollback", epochs=2)), 6))
+    assert ours.train() is loop.Outcome.DONE
+    assert [event["action"] for event in ours.told("nonfinite")] == ["rollback", "skip", "rollback", "skip"]
+    assert all(map(math.isfinite, ours.weights()))
+
+
+def without_dropout(bench: Bench) -> Bench:
+    bench.network[2].p = 0.0
+    return bench
