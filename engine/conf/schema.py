@@ -36,6 +36,14 @@ class Model(Section):
         return dict(self.model_extra or {})
 
 
+def _warm_within(value: float, info: ValidationInfo, rule: str) -> float:
+    """Refuse a warm-up that is longer than its stage; a stage of no epochs has none."""
+    epochs = info.data.get("epochs", value)
+    if str(info.data.get("schedule")).startswith("warmup") and epochs and value > epochs:
+        raise ValueError(rule)
+    return value
+
+
 class Training(Section):
     """How to train."""
 
@@ -126,10 +134,7 @@ class Training(Section):
     @field_validator("warmup_epochs")
     @classmethod
     def _fits(cls, value: float, info: ValidationInfo) -> float:
-        epochs = info.data.get("epochs", value)
-        if str(info.data.get("schedule")).startswith("warmup") and epochs and value > epochs:
-            raise ValueError("warmup_long")
-        return value
+        return _warm_within(value, info, "warmup_long")
 
     @field_validator("schedule")
     @classmethod
@@ -159,10 +164,7 @@ class Finetune(Section):
     @field_validator("warmup_epochs")
     @classmethod
     def _fits(cls, value: float, info: ValidationInfo) -> float:
-        epochs = info.data.get("epochs", value)
-        if str(info.data.get("schedule")).startswith("warmup") and epochs and value > epochs:
-            raise ValueError("warmup_long_finetune")
-        return value
+        return _warm_within(value, info, "warmup_long_finetune")
 
 
 class Tracking(Section):
