@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual import work
@@ -36,9 +37,10 @@ class SpectuiApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
     BINDINGS = keys.bindings("app")
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, leaving: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self.workspace = workspace
+        self._leaving = leaving
         self.feed = RunFeed(
             workspace, lambda: self.post_message(RunsChanged()), lambda: self.post_message(ConfsChanged())
         )
@@ -71,9 +73,14 @@ class SpectuiApp(App[None]):
             "data": DataScreen,
         }
 
+    def exit(self, *words: Any, **more: Any) -> None:
+        """Leave the app; it ends within seconds, whatever its threads are waiting for."""
+        self._leaving()
+        super().exit(*words, **more)
+
     def on_unmount(self) -> None:
-        # The feed sleeps between two looks; quitting does not wait for that.
-        self.feed.poke()
+        # The feed sleeps between two looks, or has not begun; quitting waits for neither.
+        self.feed.close()
 
     async def on_mount(self) -> None:
         loop = asyncio.get_running_loop()

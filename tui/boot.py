@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 
@@ -39,9 +40,17 @@ def run_app(root: str | None) -> int:
     here = workspace.find(root)
     set_defaults()
     from tui.app import SpectuiApp
+    from tui.leaving import Leaving
 
-    app = SpectuiApp(here)
-    app.run()
+    leaving = Leaving(here.cache / "left-late.txt")
+    app = SpectuiApp(here, leaving.asked)
+
+    async def run() -> None:
+        await app.run_async()
+        leaving.given_back = True
+
+    # asyncio waits here for threads that are still at work
+    asyncio.run(run())
     live = app.feed.live()
     if live and not app.return_code:
         print(say("app.still_running", count=live))

@@ -41,14 +41,17 @@ class RunFeed:
         self._stored_stamp: tuple[int, int] | None = None
         self._wake = threading.Event()
         self._listing_due = True
+        self._closed = False
         self._observer: Any = None
 
     def run(self, cancelled: Callable[[], bool], seconds: float) -> None:
-        """Refresh until cancelled; meant for a thread worker."""
+        """Refresh until cancelled or closed; meant for a thread worker."""
+        if self._closed:
+            return
         self._watch()
         listed_at = 0.0
         try:
-            while not cancelled():
+            while not (cancelled() or self._closed):
                 if self._listing_due or time.monotonic() - listed_at > _LISTING_SECONDS:
                     self._listing_due, listed_at = False, time.monotonic()
                     changed = self._list(cancelled)
@@ -70,6 +73,11 @@ class RunFeed:
     def poke(self) -> None:
         """Look again now."""
         self._listing_due = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """End for good, also when `run` has yet to begin."""
+        self._closed = True
         self._wake.set()
 
     def live(self) -> int:

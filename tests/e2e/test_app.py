@@ -12,9 +12,11 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ class Terminal:
 
     def __init__(self, command: list[str], cwd: Path, env: dict[str, str], size: tuple[int, int]) -> None:
         self.mine, theirs = pty.openpty()
+        self.cwd = cwd
         columns, rows = size
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(theirs)
@@ -111,6 +114,8 @@ class Terminal:
         code = self.process.wait(timeout=seconds)
         time.sleep(0.2)  # its last words are still in the pipe
         assert b"Traceback" not in self.written, self.text()
+        if b"left-late.txt" in self.written:  # it ended as it should, but something behind it had not
+            warnings.warn((self.cwd / ".cache" / "left-late.txt").read_text(), stacklevel=2)
         return code
 
     def hang_up(self) -> None:
@@ -386,6 +391,38 @@ def test_a_chinese_terminal_is_spoken_to_in_chinese(terminal: Callable[..., Term
     shown.until(lambda: all(words in shown.text().replace(" ", "") for words in wanted))
     shown.press("q")
     assert shown.ends() == 0 and shown.is_restored()
+
+
+STUCK = """
+import pathlib, sys, time
+from tui import boot, feeds, leaving
+from tui.app import SpectuiApp
+leaving.Leaving.__init__.__defaults__ = (1.0,)
+if "thread" in sys.argv:
+    feeds.RunFeed.run = lambda *_: (pathlib.Path("stuck").touch(), time.sleep(60))
+else:
+    SpectuiApp.on_unmount = lambda _: (pathlib.Path("stuck").touch(), time.sleep(60))
+sys.exit(boot.run_app(None))
+"""
+
+
+@pytest.mark.parametrize("what", ["thread", "app"])
+@pytest.mark.filterwarnings("ignore:(Current t|T)hread")
+def test_quitting_does_not_wait_for_what_does_not_end(
+    what: str, workspace: Path, clean_environment: Callable[..., dict[str, str]]
+) -> None:
+    env = clean_environment({"TERM": "xterm-256color"})
+    shown = Terminal([sys.executable, "-c", STUCK, what], workspace, env, (80, 24))
+    try:
+        shown.sees("? help")
+        if what == "thread":
+            shown.until((workspace / "stuck").exists)
+        shown.press("q")
+        assert shown.ends() == 0 and shown.is_restored()
+        assert b"left-late.txt" in shown.written
+        assert "Thread" in (workspace / ".cache" / "left-late.txt").read_text()
+    finally:
+        shown.close()
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
