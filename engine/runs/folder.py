@@ -55,6 +55,16 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def about(self) -> Path:
+        """What people say of the run, changed at any time: name, note, tags."""
+        return self.path / "about.json"
+
+    @property
+    def queued(self) -> Path:
+        """There while the run waits in the queue."""
+        return self.path / "queued.json"
+
+    @property
     def process(self) -> Path:
         return self.path / "process.json"
 

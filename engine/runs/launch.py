@@ -11,8 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import engine
 from engine.runs.folder import RunFolder, note_process
@@ -22,20 +23,32 @@ from engine.workspace import Workspace
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def start(workspace: Workspace, folder: RunFolder) -> int:
-    """Start the engine on a run folder, detached; return its pid."""
+def start(
+    workspace: Workspace,
+    folder: RunFolder,
+    *,
+    again: bool = False,
+    environment: Mapping[str, str] | None = None,
+    **facts: Any,
+) -> int:
+    """Start the engine on a run folder, detached; return its pid.
+
+    `again` goes on with a run that has begun. `environment` is added to the child's (which GPU it sees);
+    `facts` are noted in process.json beside who it is.
+    """
+    words = ["train", "--run", folder.run_id, *(["--again"] if again else [])]
     with folder.log.open("ab") as log, signals_held():
         child = subprocess.Popen(
-            [sys.executable, "-m", "engine", "--root", str(workspace.root), "train", "--run", folder.run_id],
+            [sys.executable, "-m", "engine", "--root", str(workspace.root), *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             close_fds=True,
             cwd=workspace.root,
-            env=child_environment(),
+            env=child_environment() | dict(environment or {}),
         )
-    note_process(folder, identity=identify(child.pid), attempt=1)
+    note_process(folder, identity=identify(child.pid), **facts)
     return child.pid
 
 

@@ -62,6 +62,15 @@ class NonFinite:
     extremes: list[dict[str, Any]] = field(default_factory=list)
 
 
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced; None when it is not there."""
+    try:
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat.st_mtime_ns, stat.st_ino
+
+
 class Record:
     """One run, as its folder tells it now."""
 
@@ -72,6 +81,8 @@ class Record:
         identity = self.folder.read_json(self.folder.identity)
         self.run_id: str = identity.get("run_id", path.name)
         self.name: str = identity.get("name", path.name)
+        self.note = ""
+        self.tags: dict[str, str] = {}
         self.model: str = identity.get("model", "?")
         self.source: str | None = identity.get("source")
         self.parent: str | None = identity.get("parent")
@@ -82,9 +93,12 @@ class Record:
         """Set when the run has no folder and is told by the MLflow store."""
         self._process: dict[str, Any] = {}
         self._process_stamp: tuple[int, int] | None = None
+        self._about_stamp: tuple[int, int] | None = None
+        self._queued = False
         self._alive: bool | None = False
         self._behind = False
         self._reset()
+        self._look_at_words()
 
     def _reset(self) -> None:
         self.phase = ""
@@ -130,8 +144,11 @@ class Record:
         if self.stored is not None:
             return False
         before = (self._tail.offset, self.state)
-        if self.end is not None and self._unchanged():
-            return False
+        renamed = self._look_at_words()
+        queued = self.folder.queued.exists()
+        if self.end is not None and queued == self._queued and self._unchanged():
+            return renamed
+        self._queued = queued
         # The process is looked at first: one that is gone has written all it will, its end event too.
         self._look_at_process()
         had = self._tail.offset
@@ -141,7 +158,19 @@ class Record:
             self._reset()
         for event in events:
             self._take(event)
-        return (self._tail.offset, self.state) != before
+        return renamed or (self._tail.offset, self.state) != before
+
+    def _look_at_words(self) -> bool:
+        """Read name, note and tags again when somebody changed them; tell whether so."""
+        stamp = _stamp(self.folder.about)
+        if stamp == self._about_stamp:
+            return False
+        self._about_stamp = stamp
+        about = self.folder.read_json(self.folder.about)
+        self.name = about.get("name") or self.identity.get("name", self.folder.run_id)
+        self.note = str(about.get("note", ""))
+        self.tags = {str(k): str(v) for k, v in about.get("tags", {}).items()}
+        return True
 
     def _unchanged(self) -> bool:
         try:
@@ -154,10 +183,12 @@ class Record:
     @property
     def state(self) -> str:
         """One of STATES."""
-        if self.end is not None:
+        if self.end is not None and not self._queued:
             return str(self.end.get("outcome", "failed"))
         if self.stored is not None:
             return "running"
+        if self._queued and not self._alive:
+            return "queued"
         if self._alive is None:
             fresh = time.time() - (self.last_event_at or self.created_at) < _FOREIGN_SECONDS
             return ("running" if self.training_at else "starting") if fresh else "died"
@@ -225,12 +256,10 @@ class Record:
         return self.folder.read_json(self.folder.tracking).get("run_id")
 
     def _look_at_process(self) -> None:
-        try:
-            stat = self.folder.process.stat()
-        except FileNotFoundError:
+        stamp = _stamp(self.folder.process)
+        if stamp is None:
             self._process, self._alive = {}, False
             return
-        stamp = (stat.st_mtime_ns, stat.st_ino)
         if stamp != self._process_stamp:
             self._process = self.folder.read_json(self.folder.process)
             self._process_stamp = stamp

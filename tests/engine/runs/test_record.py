@@ -263,3 +263,22 @@ def test_a_folder_that_was_removed_while_watched_does_no_harm(new_run: Callable[
     record.refresh()
     assert record.conf() == {}
     assert record.mlflow_run_id() is None
+
+
+def test_name_note_and_tags_can_change_and_a_waiting_run_is_queued(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    record = Record(run.path)
+    record.refresh()
+    assert record.name == "tiny" and record.note == "" and record.tags == {}
+    write_json(run.about, {"name": "other", "note": "why", "tags": {"paper": "1"}})
+    write_json(run.queued, {})
+    assert record.refresh() and not record.refresh()
+    assert (record.name, record.note, record.tags) == ("other", "why", {"paper": "1"})
+    assert Record(run.path).name == "other"
+    assert record.state == "queued" and record.live
+    log = EventLog(run.events)
+    log.append("end", outcome="stopped", exit_code=85, message="")
+    log.close()
+    assert record.refresh() and record.state == "queued"  # it waits to go on
+    run.queued.unlink()
+    assert record.refresh() and record.state == "stopped"
