@@ -14,6 +14,8 @@ from engine import diagnose as advisor
 from engine import exit_codes, workspace
 from engine.cli.text import age, duration, figure, message, print_json, print_table
 from engine.conf.load import flatten, resolve
+from engine.runs import death
+from engine.runs.about import close
 from engine.runs.events import Tail
 from engine.runs.record import Record
 from engine.runs.select import check_key, select, sort, value
@@ -52,6 +54,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Show one run: state, progress, errors, what is wrong, where things are."""
     here = workspace.find(arguments.root)
     record = listing.find(here, arguments.run)
+    close(record)
     if arguments.json:
         print_json(plain(here, record) | _details(record))
         return 0
@@ -178,6 +181,9 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
         rows.insert(4, (say("fact.parent"), record.parent))
     if record.end and record.end.get("message"):
         rows.append((say("fact.message"), str(record.end["message"]).splitlines()[0]))
+    died = death.what_is_known(record)
+    if died is not None:
+        rows += [(say("fact.death") if not at else "", line) for at, line in enumerate(died.lines())]
     return rows
 
 
@@ -220,6 +226,7 @@ def _details(record: Record) -> dict[str, Any]:
         "checkpoints": [{k: c.get(k) for k in ("step", "epoch", "file", "best")} for c in record.checkpoints],
         "folder": str(record.folder.path),
         "message": (record.end or {}).get("message"),
+        "death": None if (died := death.what_is_known(record)) is None else died.plain(),
     }
 
 

@@ -61,6 +61,13 @@ def tag(record: Record, changes: Mapping[str, str | None]) -> None:
     _change(record, changed)
 
 
+def close(record: Record) -> None:
+    """Have MLflow told that a run died, where it still calls it running: whoever notices does."""
+    tracked = record.folder.read_json(record.folder.tracking)
+    if record.state == "died" and tracked.get("run_id") and "closed" not in tracked:
+        follow_up(record)
+
+
 def follow_up(record: Record) -> None:
     """Have MLflow follow what changed in an ended run; a living one's replicator sees it by itself."""
     if record.stored is not None or record.live:

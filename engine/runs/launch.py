@@ -59,6 +59,7 @@ def _start(
 ) -> int:  # fmt: skip
     command = [sys.executable, "-m", "engine", "--root", str(workspace.root), "train", "--run"]
     marks = {crew.RUN: folder.run_id, crew.ROOT: str(workspace.root), "SPECTUI_LANG": language()}
+    marks["PYTHONFAULTHANDLER"] = "1"  # a crash says in the log which it was
     with folder.log.open("ab") as log, signals_held():
         child = subprocess.Popen(
             [*survive.prefix(), *command, folder.run_id, *again, *words],

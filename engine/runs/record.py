@@ -169,7 +169,8 @@ class Record:
         about = self.folder.read_json(self.folder.about)
         self.name = about.get("name") or self.identity.get("name", self.folder.run_id)
         self.note = str(about.get("note", ""))
-        self.tags = {str(k): str(v) for k, v in about.get("tags", {}).items()}
+        tags = about.get("tags")
+        self.tags = {str(k): str(v) for k, v in tags.items()} if isinstance(tags, dict) else {}
         return True
 
     def _unchanged(self) -> bool:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.errors import BadInput
-from engine.runs import crew
+from engine.runs import crew, death
+from engine.runs.folder import write_json
 from engine.runs.process import Identity, is_alive, send
 from engine.runs.record import Record
 from engine.words import say
@@ -80,9 +81,14 @@ def stop(
         return _result(record, "none", True)
     if record.state == "queued":
         queue = importlib.import_module("engine.runs.queue")
-        queue.take_out(Workspace(record.folder.path.parent.parent), record.run_id)
-        _read(record)
-        if not record.live:
+        try:
+            queue.take_out(Workspace(record.folder.path.parent.parent), record.run_id)
+        except BadInput:
+            _read(record)
+            if record.state == "queued":
+                raise
+        else:
+            _read(record)
             return _result(record, "queue", True)
     host = crew.elsewhere(record.folder)
     if host is not None:
@@ -121,6 +127,9 @@ class _Ladder:
         if self.enough():
             return _result(record, "left", False)
         self.tell(say("stop.killing", run=run_id))
+        with contextlib.suppress(OSError):  # it is killed all the same
+            killed = {"time": time.time(), "signal": "SIGKILL", "by": "spectui stop"}
+            write_json(record.folder.path / death.KILLED, killed)
         deadline = time.monotonic() + _KILL_SECONDS
         while time.monotonic() < deadline:  # what was started meanwhile is found in the next round
             self._send_all(signal.SIGKILL)

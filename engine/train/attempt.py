@@ -16,6 +16,7 @@ from engine import exit_codes
 from engine.conf.load import Resolved, from_plain
 from engine.errors import BadInput
 from engine.figures import draw_curves
+from engine.runs import death
 from engine.runs import folder as folders
 from engine.runs.acts import refuse_to_resume
 from engine.runs.events import EventLog, Unheard
@@ -238,7 +239,7 @@ def _attempt(
         if hold_lock(run.lock) is None:
             raise BadInput(say("train.busy", run=run.run_id))
         try:
-            folders.note_process(run, attempt=number, **told.to_note(run))
+            folders.note_process(run, attempt=number, **told.to_note(run) | death.memory_facts())
             events = EventLog(run.events)
         except OSError as error:
             if not closing.is_full(error):
