@@ -158,6 +158,9 @@ def build(program: str) -> Parser:
 
     add_import_options(add_data("import", "fits:import_", json=True))
 
+    doctor = add("doctor", "doctor:doctor", json=True)
+    doctor.add_argument("--repair", action="store_true", help=say("cli.repair"))
+
     ui = add("ui", "workspace:ui")
     ui.add_argument("--port", type=_port, default=5000, metavar="N", help=say("cli.port"))
     return top

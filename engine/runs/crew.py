@@ -74,13 +74,34 @@ def _read(data: Any) -> Identity | None:
         return None
 
 
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # gone, or another user's
+        return []
+
+
 def _marked(pid: int, run_id: str, root: str) -> bool:
     """Tell whether a process was started for this run of this workspace."""
-    try:
-        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # gone, or another user's
-        return False
+    words = _environment(pid)
     names = {f"{name}={run_id}".encode() for name in (RUN, RANKED)}
     if names.isdisjoint(words):
         return False
     return f"{ROOT}={root}".encode() in words
+
+
+def everybody(root: Path) -> dict[str, list[Identity]]:
+    """Return the living processes of every run of a workspace on this machine, by run id."""
+    place = f"{ROOT}={root}".encode()
+    heads = tuple(f"{name}=".encode() for name in (RUN, RANKED))
+    found: dict[str, list[Identity]] = {}
+    for pid in all_pids():
+        words = _environment(pid)
+        if pid == os.getpid() or place not in words:
+            continue
+        runs = {os.fsdecode(w.partition(b"=")[2]) for w in words if w.startswith(heads)} - {"", "-"}
+        identity = identify(pid)
+        if identity.start_time:
+            for run_id in runs:
+                found.setdefault(run_id, []).append(identity)
+    return found

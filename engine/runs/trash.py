@@ -28,8 +28,7 @@ from engine.workspace import Workspace
 
 _REMOVED = "removed.json"
 _EMPTYING = ".emptying-"
-_RESTORED = ".restored-"
-_STRAY_SECONDS = 3600.0
+_LOG = ".mlflow.log"
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,12 @@ def remove(workspace: Workspace, record: Record) -> None:
         target = RunFolder(trash / record.run_id)
         if target.path.exists():
             raise BadInput(say("trash.there_already", run=record.run_id))
-        if record.stored is None:
-            record.folder.path.rename(target.path)
-        else:
-            _make_stub(workspace, target, record)
+        if record.stored is not None:
+            _remove_stored(workspace, target, record)
+            return
+        record.folder.path.rename(target.path)
         with contextlib.suppress(OSError):  # on a full disk too: the time is the folder's own then
-            removed = {"removed": time.time(), "user": _user(), "only_mlflow": record.stored is not None}
-            write_json(target.path / _REMOVED, removed)
+            write_json(target.path / _REMOVED, {"removed": time.time(), "user": _user()})
     _mlflow("start_forget", workspace, target)
 
 
@@ -99,14 +97,11 @@ def restore(workspace: Workspace, words: Sequence[str]) -> list[str]:
             raise BadInput([say("trash.taken", run=run_id) for run_id in taken])
         for one in picked:
             if one.only_mlflow:
-                # the process that asks MLflow reads it: swept later
-                back = one.path.with_name(f"{_RESTORED}{one.run_id}")
-                one.path.rename(back)
-                os.utime(back)
-            else:
-                back = workspace.runs / one.run_id
-                one.path.rename(back)
-                (back / _REMOVED).unlink(missing_ok=True)
+                _restore_stored(workspace, one)
+                continue
+            back = workspace.runs / one.run_id
+            one.path.rename(back)
+            (back / _REMOVED).unlink(missing_ok=True)
             _mlflow("start_restore", workspace, RunFolder(back))
     return [one.run_id for one in picked]
 
@@ -160,16 +155,9 @@ def chosen(workspace: Workspace, words: Sequence[str]) -> list[Trashed]:
 
 
 def strays(workspace: Workspace) -> list[Path]:
-    """Return what a killed process left in the trash: half-deleted runs, stubs that have served."""
+    """Return what a killed process left in the trash: half-deleted runs."""
     trash = place(workspace)
-    if not trash.is_dir():
-        return []
-    old = time.time() - _STRAY_SECONDS
-    found = [path for path in trash.glob(f"{_EMPTYING}*") if path.is_dir()]
-    for path in trash.glob(f"{_RESTORED}*"):
-        with contextlib.suppress(OSError):
-            found += [path] if path.stat().st_mtime < old else []
-    return found
+    return [path for path in trash.glob(f"{_EMPTYING}*") if path.is_dir()] if trash.is_dir() else []
 
 
 def sweep(workspace: Workspace) -> list[Path]:
@@ -211,14 +199,27 @@ def _check_free(record: Record) -> None:
     os.close(handle)
 
 
-def _make_stub(workspace: Workspace, target: RunFolder, record: Record) -> None:
-    from engine.track import store
+def _remove_stored(workspace: Workspace, target: RunFolder, record: Record) -> None:
+    """Leave a stub of a run that only MLflow knows, and have MLflow soft-delete it."""
+    from engine.track import soft_delete, store
 
-    stored: dict[str, Any] = record.stored or {}
-    target.path.mkdir()
-    write_json(target.identity, {"run_id": record.run_id, "name": record.name, "model": record.model})
-    settings = {"uri": store.tracking_uri(workspace, None), "run_id": stored["run_id"]}
-    write_json(target.tracking, settings)
+    mlflow_run_id, uri = str((record.stored or {})["run_id"]), store.tracking_uri(workspace, None)
+    making = target.path.with_name(f"{_EMPTYING}{target.run_id}")
+    making.mkdir(exist_ok=True)
+    stub = RunFolder(making)
+    write_json(stub.identity, {"run_id": record.run_id, "name": record.name, "model": record.model})
+    removed = {"removed": time.time(), "user": _user(), "uri": uri, "mlflow_run_id": mlflow_run_id}
+    write_json(making / _REMOVED, removed)
+    making.rename(target.path)
+    soft_delete.start(uri, mlflow_run_id, "delete", target.path.with_name(_LOG))
+
+
+def _restore_stored(workspace: Workspace, one: Trashed) -> None:
+    from engine.track import soft_delete
+
+    removed = RunFolder(one.path).read_json(one.path / _REMOVED)
+    soft_delete.start(removed["uri"], removed["mlflow_run_id"], "restore", one.path.with_name(_LOG))
+    shutil.rmtree(one.path)
 
 
 def _folders(workspace: Workspace) -> list[Path]:
@@ -240,7 +241,7 @@ def _trashed(path: Path) -> Trashed:
         removed_at=float(when) if isinstance(when, int | float) else path.stat().st_ctime,
         size=taken,
         freed=freed,
-        only_mlflow=bool(removed.get("only_mlflow")),
+        only_mlflow="mlflow_run_id" in removed,
         path=path,
     )
 
