@@ -234,14 +234,17 @@ def conf_of(
     """
     if record.stored is None:
         return resolve(workspace, record.folder.conf, sets=sets, flags=flags, model_conf=model_conf)
+    plain = record.conf()
     try:
-        from_plain(workspace, record.conf(), record.run_id)
-        if not record.conf():
+        if not plain:
             raise BadInput(say("acts.no_params"))
+        # MLflow keeps everything as text: an empty one and a number were no null and no number
+        plain |= {key: str(plain[key] or "") for key in ("name", "description") if key in plain}
+        from_plain(workspace, plain, "MLflow")
     except BadInput as error:
         raise BadInput(say("acts.no_conf", run=record.run_id, problem=error.lines[0])) from error
     with tempfile.TemporaryDirectory(prefix="spectui-") as place:
         file = Path(place) / "conf.yaml"
-        file.write_text(to_yaml(record.conf()), encoding="utf-8")
+        file.write_text(to_yaml(plain), encoding="utf-8")
         resolved = resolve(workspace, file, sets=sets, flags=flags, model_conf=model_conf)
     return dataclasses.replace(resolved, source=record.source)

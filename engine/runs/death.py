@@ -83,7 +83,8 @@ def memory_facts() -> dict[str, Any]:
 def _reason(record: Record, folder: RunFolder, log: list[str]) -> tuple[str, str]:
     process = folder.read_json(folder.process)
     killed = folder.read_json(folder.path / KILLED)
-    if killed and float(killed.get("time", 0)) >= (record.last_event_at or 0):
+    # it may have written on for a moment; one that was gone on with since has a later note
+    if float(killed.get("time", 0.0)) > max(process.get("noted", 0.0), (record.last_event_at or 0.0) - 10):
         return "killed", str(killed.get("by", ""))
     if crew.another_boot(folder):
         booted = _booted_at()

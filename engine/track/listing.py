@@ -95,5 +95,5 @@ def _tree(params: dict[str, str]) -> dict[str, Any]:
             if not isinstance(below, dict):
                 below = place[part] = {}
             place = below
-        place[last] = parse_value(text)
+        place[last] = parse_value(text) if text else ""
     return tree
