@@ -123,6 +123,8 @@ def build(program: str) -> Parser:
     diagnose = add("diagnose", "inspect:diagnose", json=True)
     diagnose.add_argument("what", metavar="RUN|CONF", help=say("cli.run_or_conf"))
 
+    _queue_verbs(add("queue", "queueing:show", json=True))
+
     data = add("data", "data:check")
     data_verbs = data.add_subparsers(dest="sub", metavar=say("cli.sub"), required=True, parser_class=Parser)
     add_data = _adder(data_verbs, "data.")
@@ -164,6 +166,22 @@ def build(program: str) -> Parser:
     ui = add("ui", "workspace:ui")
     ui.add_argument("--port", type=_port, default=5000, metavar="N", help=say("cli.port"))
     return top
+
+
+def _queue_verbs(queue: argparse.ArgumentParser) -> None:
+    verbs = queue.add_subparsers(dest="sub", metavar=say("cli.sub"), parser_class=Parser)
+    add = _adder(verbs, "queue.")
+    add("list", "queueing:show", json=True)
+    for name in ("add", "remove"):
+        add(name, f"queueing:{name}").add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    add("pause", "queueing:pause")
+    add("resume", "queueing:resume")
+    move = add("move", "queueing:move")
+    move.add_argument("run", metavar="RUN", help=say("cli.run"))
+    move.add_argument("where", metavar="first|last|up|down|N", help=say("cli.queue_place"))
+    add("slots", "queueing:slots").add_argument("slots", metavar="auto|N|cpu:N", help=say("cli.queue_slots"))
+    policy = add("policy", "queueing:policy")
+    policy.add_argument("policy", metavar="continue|pause", help=say("cli.queue_policy"))
 
 
 def _training_options(parser: argparse.ArgumentParser) -> None:

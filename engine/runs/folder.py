@@ -190,7 +190,7 @@ def create(
                 "parent": parent,
                 "from": None if source is None else dict(source),
                 "command": command if command is not None else sys.argv,
-                "user": _user(),
+                "user": user_name(),
                 "host": socket.gethostname(),
                 "git": _git(workspace.root),
                 "versions": {"spectui": engine.__version__, "python": sys.version.split()[0]},
@@ -243,7 +243,7 @@ def _safe(name: str) -> str:
     return plain.encode()[:_LONGEST_NAME].decode(errors="ignore") or "run"
 
 
-def _user() -> str:
+def user_name() -> str:
     """Return the user's name; in a container the number may have none."""
     try:
         return getpass.getuser()
