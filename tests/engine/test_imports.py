@@ -16,7 +16,7 @@ PURE = (
     "engine.cli.training", "engine.cli.workspace", "engine.cli.data", "engine.figures", "engine.init",
     "engine.figures.predictions", "engine.spectra.label_units",
     "engine.train.attempt", "engine.train.report", "engine.train.stop", "engine.workspace",
-    "engine.course", "engine.cli.schedule",
+    "engine.course", "engine.cli.schedule", "engine.track.follow", "engine.track.remote",
 )  # fmt: skip
 
 
