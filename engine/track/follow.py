@@ -17,12 +17,13 @@ from engine.track import read
 from engine.track.stored import Late, StoredRun
 
 # Of one core: what looking for changes in place may take.
-_SHARE = 0.015
+_SHARE = 0.012
 _FIRST_PAGE = 100
 _PATIENCE_SECONDS = 0.2
 _GROWING = ("runs", "params", "tags", "metrics")
-_DIGEST = """select group_concat(run_uuid || '|' || status || '|' || ifnull(end_time, '') || '|'
-               || ifnull(name, '') || '|' || lifecycle_stage, char(10)) from runs"""
+_DIGEST = """select group_concat(ifnull(name, '') || '|' || status || ifnull(end_time, '') || lifecycle_stage)
+             from runs"""
+_TAGS_AT_ONCE = 4096
 
 
 class _Spread:
@@ -56,7 +57,11 @@ class StoreFeed:
         self._file: tuple[int, int] | None = None
         self._version = -1
         self._grown: dict[str, int] = {}
-        self._digest = ""
+        self._digest = 0
+        self._tag_digests: list[int] = []
+        self._tag_count = 0
+        self._open: list[str] = []
+        """Runs that have not ended, as the store has it."""
         self._states: dict[str, str] = {}
         self._runs_look, self._tags_look, self._late_look = _Spread(), _Spread(), _Spread()
 
@@ -135,17 +140,37 @@ class StoreFeed:
         self.runs = read.runs(connection, late=self.late, uri=uri)
         self._grown = {table: self._most(connection, table) for table in _GROWING}
         self._digest = self._digest_now(connection)
+        self._tag_digests, self._tag_count = self._tags_now(connection)
+        self._note_open()
         self._runs_look.due = self._tags_look.due = False
         return self.runs != had
 
     @staticmethod
-    def _digest_now(connection: sqlite3.Connection) -> str:
-        return str(connection.execute(_DIGEST).fetchone()[0])
+    def _digest_now(connection: sqlite3.Connection) -> int:
+        return hash(connection.execute(_DIGEST).fetchone()[0])
+
+    def _tags_now(self, connection: sqlite3.Connection) -> tuple[list[int], int]:
+        """Return a digest of the tags' values for each stretch of rows, and how many tags there are."""
+        digests = [
+            hash(
+                connection.execute(
+                    "select group_concat(value) from tags where rowid > ? and rowid <= ?",
+                    (first, first + _TAGS_AT_ONCE),
+                ).fetchone()[0]
+            )
+            for first in range(0, self._most(connection, "tags"), _TAGS_AT_ONCE)
+        ]
+        return digests, int(connection.execute("select count(*) from tags").fetchone()[0])
+
+    def _note_open(self) -> None:
+        self._open = [
+            run.mlflow_run_id for run in self.runs.values() if run.status in ("RUNNING", "SCHEDULED")
+        ]
 
     def _read_changes(self, connection: sqlite3.Connection) -> bool:
         if not self._grown:
             return self._read_whole(connection, lambda: None)
-        touched = {run.mlflow_run_id for run in self.runs.values() if run.status in ("RUNNING", "SCHEDULED")}
+        touched = set(self._open)
         for table, had in self._grown.items():
             self._grown[table] = most = self._most(connection, table)
             if most > had:
@@ -177,29 +202,40 @@ class StoreFeed:
         ).items():
             changed |= self.runs.get(run_id) != run
             self.runs[run_id] = run
+        if changed:
+            self._note_open()
         return changed
 
     def _other_tags(self, connection: sqlite3.Connection) -> set[str]:
         """Return the runs whose tags were changed or taken away in place: that moves no rowid."""
+        before, count = self._tag_digests, self._tag_count
+        self._tag_digests, self._tag_count = self._tags_now(connection)
+        if self._tag_count < count:
+            there = read.runs(connection, late=self.late)
+            return {
+                run_id
+                for run_id, run in self.runs.items()
+                if run_id in there and run.tags != there[run_id].tags
+            }
         found: set[str] = set()
-        seen: dict[str, int] = {}
-        for run_id, key, value in connection.execute("select run_uuid, key, value from tags"):
-            run = self.runs.get(run_id)
-            if run is not None:
-                seen[run_id] = seen.get(run_id, 0) + 1
-                if run.tags.get(key) != value:
+        for number, digest in enumerate(self._tag_digests):
+            if number < len(before) and digest == before[number]:
+                continue
+            first = number * _TAGS_AT_ONCE
+            for run_id, key, value in connection.execute(
+                "select run_uuid, key, value from tags where rowid > ? and rowid <= ?",
+                (first, first + _TAGS_AT_ONCE),
+            ):
+                run = self.runs.get(run_id)
+                if run is not None and run.tags.get(key) != value:
                     found.add(run_id)
-        return found | {run_id for run_id, run in self.runs.items() if len(run.tags) != seen.get(run_id, 0)}
+        return found
 
     def _catch_up(self) -> bool:
         return self.late.wants() and self._late_look.take(self.late.catch_up) is not None
 
     def _processes_ended(self) -> bool:
         """Tell whether a run that claims to run was left by its process: no store says so."""
-        states = {
-            run_id: run.state
-            for run_id, run in self.runs.items()
-            if run.status == "RUNNING" and "spectui.pid" in run.tags
-        }
+        states = {run_id: self.runs[run_id].state for run_id in self._open if run_id in self.runs}
         changed, self._states = states != self._states, states
         return changed

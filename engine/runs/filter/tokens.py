@@ -16,7 +16,7 @@ _BACK = r"`[^`]*`"
 _ANY_QUOTED = f"{_SINGLE}|{_DOUBLE}|{_BACK}"
 _PIECE = re.compile(
     rf"""
-    (?P<key>(?:`\w+`|[^\W\d]\w*)\.(?:{_ANY_QUOTED}))
+    (?P<key>(?:`\w+`|[^\W\d]\w*)\.(?:{_ANY_QUOTED})|`\w+`\.[^\s()<>=!~,'"`]+)
   | (?P<function>(?:best|last|min|max)\s*\(\s*(?:{_ANY_QUOTED}|[^()'"`,]*?)\s*\))
   | (?P<string>{_ANY_QUOTED})
   | (?P<operator><=|>=|!=|<>|==|!~|=|<|>|~)
