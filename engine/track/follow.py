@@ -21,9 +21,11 @@ _SHARE = 0.012
 _FIRST_PAGE = 100
 _PATIENCE_SECONDS = 0.2
 _GROWING = ("runs", "params", "tags", "metrics")
-_DIGEST = """select group_concat(ifnull(name, '') || '|' || status || ifnull(end_time, '') || lifecycle_stage)
-             from runs"""
-_TAGS_AT_ONCE = 4096
+_AT_ONCE = 2048
+_DIGESTS = {
+    "runs": "group_concat(ifnull(name, '') || '|' || status || ifnull(end_time, '') || lifecycle_stage)",
+    "tags": "group_concat(value)",
+}
 
 
 class _Spread:
@@ -57,9 +59,8 @@ class StoreFeed:
         self._file: tuple[int, int] | None = None
         self._version = -1
         self._grown: dict[str, int] = {}
-        self._digest = 0
-        self._tag_digests: list[int] = []
-        self._tag_count = 0
+        self._digests: dict[str, list[int]] = {}
+        self._counts: dict[str, int] = {}
         self._open: list[str] = []
         """Runs that have not ended, as the store has it."""
         self._states: dict[str, str] = {}
@@ -139,28 +140,26 @@ class StoreFeed:
             first_page()
         self.runs = read.runs(connection, late=self.late, uri=uri)
         self._grown = {table: self._most(connection, table) for table in _GROWING}
-        self._digest = self._digest_now(connection)
-        self._tag_digests, self._tag_count = self._tags_now(connection)
+        for table in _DIGESTS:
+            self._changed_rows(connection, table)
         self._note_open()
         self._runs_look.due = self._tags_look.due = False
         return self.runs != had
 
-    @staticmethod
-    def _digest_now(connection: sqlite3.Connection) -> int:
-        return hash(connection.execute(_DIGEST).fetchone()[0])
+    def _changed_rows(self, connection: sqlite3.Connection, table: str) -> list[int] | None:
+        """Return where a table changed since the last call, by the first row of each stretch.
 
-    def _tags_now(self, connection: sqlite3.Connection) -> tuple[list[int], int]:
-        """Return a digest of the tags' values for each stretch of rows, and how many tags there are."""
-        digests = [
-            hash(
-                connection.execute(
-                    "select group_concat(value) from tags where rowid > ? and rowid <= ?",
-                    (first, first + _TAGS_AT_ONCE),
-                ).fetchone()[0]
-            )
-            for first in range(0, self._most(connection, "tags"), _TAGS_AT_ONCE)
-        ]
-        return digests, int(connection.execute("select count(*) from tags").fetchone()[0])
+        None when rows are gone: everything may have moved.
+        """
+        before, count = self._digests.get(table, []), self._counts.get(table, 0)
+        ask = f"select {_DIGESTS[table]} from {table} where rowid > ? and rowid <= ?"
+        firsts = range(0, self._most(connection, table), _AT_ONCE)
+        now = [hash(connection.execute(ask, (n, n + _AT_ONCE)).fetchone()[0]) for n in firsts]
+        self._digests[table] = now
+        self._counts[table] = connection.execute(f"select count(*) from {table}").fetchone()[0]
+        if self._counts[table] < count:
+            return None
+        return [n for i, n in enumerate(firsts) if i >= len(before) or now[i] != before[i]]
 
     def _note_open(self) -> None:
         self._open = [
@@ -176,23 +175,12 @@ class StoreFeed:
             if most > had:
                 rows = connection.execute(f"select distinct run_uuid from {table} where rowid > ?", (had,))
                 touched |= {run_id for (run_id,) in rows}
-        digest = self._runs_look.take(lambda: self._digest_now(connection))
         gone: set[str] = set()
-        if digest is not None and digest != self._digest:
-            self._digest = digest
-            there = {}
-            for run_id, status, end, name, stage in connection.execute(
-                "select run_uuid, status, end_time, name, lifecycle_stage from runs"
-            ):
-                there[run_id] = (status, end, name or run_id[:8]) if stage == "active" else None
-            if not set(self.runs) <= set(there):
-                return self._read_whole(connection, lambda: None)
-            for run_id, facts in there.items():
-                run = self.runs.get(run_id)
-                if facts is None:
-                    gone.add(run_id)
-                elif run is None or (run.status, run.ended_ms, run.name) != facts:
-                    touched.add(run_id)
+        places = self._runs_look.take(lambda: (self._changed_rows(connection, "runs"),))
+        if places is not None and places[0] is None:
+            return self._read_whole(connection, lambda: None)
+        for first in places[0] if places is not None else ():
+            self._look_at_runs(connection, first, touched, gone)
         touched |= self._tags_look.take(lambda: self._other_tags(connection)) or set()
         changed = bool(gone & set(self.runs))
         for run_id in gone:
@@ -206,25 +194,32 @@ class StoreFeed:
             self._note_open()
         return changed
 
+    def _look_at_runs(
+        self, connection: sqlite3.Connection, first: int, touched: set[str], gone: set[str]
+    ) -> None:
+        """Add the runs of a stretch of rows that changed to `touched`, the deleted ones to `gone`."""
+        for run_id, status, end, name, stage in connection.execute(
+            """select run_uuid, status, end_time, name, lifecycle_stage from runs
+               where rowid > ? and rowid <= ?""",
+            (first, first + _AT_ONCE),
+        ):
+            run = self.runs.get(run_id)
+            if stage != "active":
+                gone.add(run_id)
+            elif run is None or (run.status, run.ended_ms, run.name) != (status, end, name or run_id[:8]):
+                touched.add(run_id)
+
     def _other_tags(self, connection: sqlite3.Connection) -> set[str]:
         """Return the runs whose tags were changed or taken away in place: that moves no rowid."""
-        before, count = self._tag_digests, self._tag_count
-        self._tag_digests, self._tag_count = self._tags_now(connection)
-        if self._tag_count < count:
+        places = self._changed_rows(connection, "tags")
+        if places is None:
             there = read.runs(connection, late=self.late)
-            return {
-                run_id
-                for run_id, run in self.runs.items()
-                if run_id in there and run.tags != there[run_id].tags
-            }
+            return {i for i, run in self.runs.items() if i in there and run.tags != there[i].tags}
         found: set[str] = set()
-        for number, digest in enumerate(self._tag_digests):
-            if number < len(before) and digest == before[number]:
-                continue
-            first = number * _TAGS_AT_ONCE
+        for first in places:
             for run_id, key, value in connection.execute(
                 "select run_uuid, key, value from tags where rowid > ? and rowid <= ?",
-                (first, first + _TAGS_AT_ONCE),
+                (first, first + _AT_ONCE),
             ):
                 run = self.runs.get(run_id)
                 if run is not None and run.tags.get(key) != value:

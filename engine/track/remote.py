@@ -149,6 +149,7 @@ def main(argv: list[str]) -> int:
         try:
             from mlflow import MlflowClient
 
+            began = time.monotonic()  # importing it is no fault of the server's
             api = MlflowClient(tracking_uri=asked.uri)
             changes = _print_history(api, asked.history) if asked.history else _print_runs(api, known)
             _say({"whole": changes})

@@ -27,7 +27,7 @@ SAMPLES = {
     "bench_second_start.py": (("--rows", "60", "--rounds", "1"), "s more <= 0.2 s"),
     "bench_start.py": (("--rounds", "1"), "first step, run / bare script ="),
     "bench_store.py": (
-        ("--runs", "300", "--points", "2000", "--rounds", "1", "--seconds", "3"),
+        ("--runs", "300", "--points", "2000", "--rounds", "1", "--changes", "3", "--every", "0.5"),
         "following",
     ),
     "bench_step.py": (
