@@ -1,26 +1,33 @@
 """Keeps the list of runs true while the app is open, off the UI thread.
 
 Directories are watched (watchdog); the few live runs are polled at their tails, which also works where
-inotify sees nothing (network file systems). MLflow's store is read by plain SQL when its file changes.
+inotify sees nothing (network file systems); of ended ones only the folder's own stamp is looked at. MLflow's
+stores are followed by what changes in them. Merging and sorting is done here too, in the thread that reads.
 Owns no widgets: it tells the app through a callback.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.runs import find
 from engine.runs.record import Record
-from engine.track import listing, read
+from engine.track import listing
+from engine.track.follow import StoreFeed
+from engine.track.read import UnknownForm
+from engine.track.remote import RemoteFeed
 from engine.workspace import Workspace
 
-# Directories are looked at this often even when no event came: network file systems send none.
+# Directories are looked at this often even when no event came: network file systems send none. Looking takes
+# at most this share of the time, so that ten thousand run folders do not keep a core busy.
 _LISTING_SECONDS = 5.0
+_LISTING_SHARE = 0.02
+_STORES_SECONDS = 30.0
+_BEST = ("val_loss", "train_loss")
 
 
 class RunFeed:
@@ -37,10 +44,15 @@ class RunFeed:
         self._changed = changed
         self._confs_changed = confs_changed
         self._records: dict[str, Record] = {}
-        self._stored: list[Record] = []
-        self._stored_stamp: tuple[int, int] | None = None
+        self._stamps: dict[str, int] = {}
+        """When each run folder was last changed: something in it made, renamed or removed."""
+        self._live: list[Record] = []
+        self._rows_live: list[Record] = []
+        self._feeds: dict[str, StoreFeed | RemoteFeed] = {}
+        self._stored: dict[str, Record] = {}
         self._wake = threading.Event()
         self._listing_due = True
+        self._listing_at = self._stores_at = 0.0
         self._closed = False
         self._observer: Any = None
 
@@ -49,16 +61,11 @@ class RunFeed:
         if self._closed:
             return
         self._watch()
-        listed_at = 0.0
         try:
             while not (cancelled() or self._closed):
-                if self._listing_due or time.monotonic() - listed_at > _LISTING_SECONDS:
-                    self._listing_due, listed_at = False, time.monotonic()
-                    changed = self._list(cancelled)
-                else:
-                    changed = False
+                changed = self._list(cancelled)
                 changed |= self._refresh()
-                changed |= self._read_store()
+                changed |= self._read_stores()
                 self.updated_at = time.time()
                 if changed or not self.loaded:
                     self.loaded = True
@@ -66,6 +73,8 @@ class RunFeed:
                 self._wake.wait(seconds)
                 self._wake.clear()
         finally:
+            for feed in self._feeds.values():
+                feed.close()
             if self._observer is not None:
                 self._observer.stop()
                 self._observer.join(timeout=1)
@@ -82,48 +91,98 @@ class RunFeed:
 
     def live(self) -> int:
         """Return how many runs are live."""
-        return sum(row.live for row in self.rows)
+        return sum(row.live for row in self._rows_live)
 
     def _list(self, cancelled: Callable[[], bool]) -> bool:
-        paths = {path.name: path for path in find.folders(self.workspace)}
-        gone = [name for name in self._records if name not in paths]
+        """Look which run folders there are, and read again those in which something was made or renamed."""
+        now = time.monotonic()
+        if not self._listing_due and now < self._listing_at:
+            return False
+        self._listing_due = False
+        began = time.thread_time()
+        stamps = self._folders()
+        took = time.thread_time() - began
+        self._listing_at = now + min(_LISTING_SECONDS, took / _LISTING_SHARE)
+        gone = [name for name in self._records if name not in stamps]
         for name in gone:
             del self._records[name]
-        new = [name for name in paths if name not in self._records]
-        for count, name in enumerate(new, 1):
+        touched = [name for name, stamp in stamps.items() if self._stamps.get(name) != stamp]
+        changed, new = bool(gone), 0
+        for name in touched:
             if cancelled():
                 return False
-            record = Record(paths[name], keep_curves=False)
-            record.refresh()
-            self._records[name] = record
-            if count % 50 == 0:
-                self._publish()
-        if new or gone:
-            self._stored_stamp = None
-        return bool(new or gone)
+            record = self._records.get(name)
+            if record is None:
+                record = self._records[name] = Record(self.workspace.runs / name, keep_curves=False)
+                new += 1
+                record.refresh()
+                changed = True
+                if new % 50 == 0:
+                    self._publish()
+            else:
+                changed |= record.refresh()
+        self._stamps = stamps
+        # What has not ended, though its process is gone, may yet be heard of: it is on another machine.
+        for record in self._records.values():
+            if record.end is None:
+                changed |= record.refresh()
+        self._live = [record for record in self._records.values() if record.live]
+        return changed
+
+    def _folders(self) -> dict[str, int]:
+        """Return the run folders, newest first, with what changes when something in them does."""
+        found: dict[str, int] = {}
+        try:
+            with os.scandir(self.workspace.runs) as entries:
+                for entry in entries:
+                    if entry.name in self._records or self._is_run(entry):
+                        found[entry.name] = entry.stat().st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return dict(sorted(found.items(), key=lambda pair: pair[1], reverse=True))
+
+    @staticmethod
+    def _is_run(entry: os.DirEntry[str]) -> bool:
+        return not entry.name.startswith(".") and Path(entry.path, "run.json").is_file()
 
     def _refresh(self) -> bool:
-        # A run that ended can only change by being resumed, which its events' size tells; that is cheap.
-        changed = [record.refresh() for record in self._records.values()]
+        # A run that ended can only change by a file that is made or renamed, which its folder's stamp tells.
+        changed = [record.refresh() for record in self._live]
+        if any(changed):
+            self._live = [record for record in self._records.values() if record.live]
         return any(changed)
 
-    def _read_store(self) -> bool:
-        stamp = read.change_stamp(self.workspace.mlflow_db)
-        if stamp == self._stored_stamp:
-            return False
-        try:
-            self._stored = listing.only_stored(self.workspace, set(self._records))
-        except sqlite3.Error as error:
-            # The rows that are there stay; the screen says that the store could not be read.
-            self.error = f"mlflow.db: {error}"
-            return False
-        self.error = ""
-        self._stored_stamp = stamp
-        return True
+    def _read_stores(self) -> bool:
+        changed = False
+        now = time.monotonic()
+        if now >= self._stores_at:
+            self._stores_at = now + _STORES_SECONDS
+            uris = listing.uris(self.workspace)
+            for uri in [uri for uri in self._feeds if uri not in uris]:
+                self._feeds.pop(uri).close()
+                changed = True
+            for uri in uris:
+                database = listing.local_database(uri)
+                if uri not in self._feeds:
+                    self._feeds[uri] = RemoteFeed(uri) if database is None else StoreFeed(database)
+        for uri, feed in list(self._feeds.items()):
+            before = feed.error
+            try:
+                changed |= feed.tick(self._publish)
+            except UnknownForm:
+                feed.close()
+                self._feeds[uri] = RemoteFeed(uri)
+            changed |= feed.error != before
+        self.error = next((feed.error for feed in self._feeds.values() if feed.error), "")
+        return changed
 
     def _publish(self) -> None:
-        rows = [*self._records.values(), *self._stored]
-        self.rows = sorted(rows, key=lambda r: r.created_at, reverse=True)
+        stored = [run for feed in self._feeds.values() for run in list(feed.runs.values())]
+        rows = listing.merged(self.workspace, self._records.values(), stored, self._stored)
+        self._stored = {row.run_id: row for row in rows if row.stored is not None}
+        listing.set_best(self._stored.values(), _BEST)
+        self._rows_live = [row for row in rows if row.live]
+        self.rows = rows
         self._changed()
 
     def _watch(self) -> None:

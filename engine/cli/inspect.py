@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
+import re
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -14,12 +17,13 @@ from engine import diagnose as advisor
 from engine import exit_codes, workspace
 from engine.cli.text import age, duration, figure, message, print_json, print_table
 from engine.conf.load import flatten, resolve
+from engine.errors import BadInput
 from engine.runs import death
 from engine.runs.about import close
-from engine.runs.events import Tail
+from engine.runs.events import Tail, writable
 from engine.runs.record import Record
-from engine.runs.select import check_key, select, sort, value
-from engine.track import listing
+from engine.runs.select import check_key, getter_of, select, sort, value
+from engine.track import listing, remote
 from engine.words import say
 
 _COLUMNS = ("run_id", "state", "model", "epoch", "best.val_loss", "last.val_loss", "duration", "age")
@@ -30,24 +34,46 @@ _POLL_SECONDS = 0.5
 def runs(arguments: argparse.Namespace) -> int:
     """List runs."""
     here = workspace.find(arguments.root)
-    columns = arguments.columns.split(",") if arguments.columns else list(_COLUMNS)
-    for key in columns:
-        check_key(key)
-    found = sort(select(listing.all_records(here), arguments.filter), arguments.sort)
+    columns = split_keys(arguments.columns) if arguments.columns else list(_COLUMNS)
+    asked = [getter_of(key) for key in columns]
+    if arguments.sort:
+        check_key(arguments.sort.removeprefix("-"))
+    select([], arguments.filter)
+    problems: list[str] = []
+    found = sort(select(_candidates(here, arguments, problems), arguments.filter), arguments.sort)
     found = found[: arguments.limit] if arguments.limit else found
+    for problem in problems:
+        message(problem)
     if arguments.json:
         print_json([plain(here, record) for record in found])
         return 0
     if arguments.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([[value(record, key) for key in columns] for record in found])
+        writer.writerows([[ask(record) for ask in asked] for record in found])
         return 0
     if not found:
         message(say("runs.none_match") if arguments.filter else say("runs.none"))
         return 0
     print_table(columns, [[_cell(record, key) for key in columns] for record in found])
     return 0
+
+
+def _candidates(
+    here: workspace.Workspace, arguments: argparse.Namespace, problems: list[str]
+) -> list[Record]:
+    """Return the runs that the list is made of: all, or no more than a first page needs."""
+    order = arguments.sort or ""
+    key = check_key(order.removeprefix("-")) if order else None
+    if arguments.limit and not arguments.filter and (key is None or key.kind == "metric"):
+        by = "" if key is None else key.name
+        return listing.first_records(here, arguments.limit, by, order.startswith("-"), problems)
+    return listing.all_records(here, problems)
+
+
+def split_keys(text: str) -> list[str]:
+    """Return the keys of a list with commas; a comma in quotes or brackets is part of a key."""
+    return [key.strip() for key in re.findall(r"(?:\"[^\"]*\"|`[^`]*`|\([^)]*\)|[^,])+", text) if key.strip()]
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -79,6 +105,8 @@ def watch(arguments: argparse.Namespace) -> int:
     """Follow a run until it ends (or, with --until-bad, until something is wrong)."""
     here = workspace.find(arguments.root)
     record = listing.find(here, arguments.run)
+    if record.stored is not None:
+        return _watch_stored(here, record, arguments)
     tail = Tail(record.folder.events)
     while True:
         record.refresh()
@@ -100,6 +128,50 @@ def watch(arguments: argparse.Namespace) -> int:
         if not record.live
         else exit_codes.NON_FINITE
     )
+
+
+def _watch_stored(here: workspace.Workspace, record: Record, arguments: argparse.Namespace) -> int:
+    """Follow a run that only an MLflow store has, by reading it there again until it ends."""
+    told: dict[str, float] = {}
+    problem = ""
+    slowness = 0.0
+    while True:
+        news = {key: value for key, value in record.last.items() if not _same(value, told.get(key))}
+        told = dict(record.last)
+        if news:
+            if arguments.json:
+                print(
+                    json.dumps({"kind": "metrics", "values": writable(news)}, ensure_ascii=False), flush=True
+                )
+            else:
+                print("  ".join(f"{key} {figure(value)}" for key, value in news.items()), flush=True)
+        bad = arguments.until_bad and any(not math.isfinite(value) for value in record.last.values())
+        if not record.live or bad:
+            break
+        time.sleep(max(_POLL_SECONDS, 9 * slowness))
+        began = time.monotonic()
+        try:
+            record = listing.again(here, record) or _gone(record)
+            problem = ""
+        except (sqlite3.Error, remote.Away) as error:
+            # The store is away or locked: it is asked again; said once.
+            if str(error) != problem:
+                problem = str(error)
+                message(problem)
+        slowness = time.monotonic() - began
+    if not arguments.json:
+        print(say("runs.is_now", run=record.run_id, state=say(f"state.{record.state}")))
+    if record.live:
+        return exit_codes.NON_FINITE
+    return exit_codes.DONE if record.state == "finished" else exit_codes.FAILED
+
+
+def _gone(record: Record) -> Record:
+    raise BadInput(say("runs.gone", run=record.run_id))
+
+
+def _same(left: float, right: float | None) -> bool:
+    return left == right or (left != left and right is not None and right != right)
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -137,9 +209,13 @@ def diagnose(arguments: argparse.Namespace) -> int:
 
 def plain(here: workspace.Workspace, record: Record) -> dict[str, Any]:
     """Return a run in the JSON form of `spectui runs --json`."""
+    if record.stored is not None:
+        listing.set_best([record], [key for key in record.last if listing.is_loss(key)])
     return {
         "run_id": record.run_id,
         "name": record.name,
+        "note": record.note,
+        "tags": record.tags,
         "model": record.model,
         "state": record.state,
         "started": record.created or _iso(record.created_at),
@@ -173,7 +249,7 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
         ("mlflow", record.mlflow_run_id() or "-"),
         (
             "folder",
-            here.relative(record.folder.path) if record.stored is None else record.stored["artifacts"],
+            here.relative(record.folder.path) if record.stored is None else record.stored.artifact_uri,
         ),
     ]
     rows = [(say(f"fact.{name}"), text) for name, text in rows]
@@ -232,8 +308,6 @@ def _details(record: Record) -> dict[str, Any]:
 
 def _tell(event: dict[str, Any], record: Record, as_json: bool) -> None:
     if as_json:
-        import json
-
         print(json.dumps(event, ensure_ascii=False), flush=True)
     elif event["kind"] == "epoch":
         shown = "  ".join(

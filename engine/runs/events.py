@@ -49,7 +49,7 @@ class EventLog:
             OSError: the disk is full (the event may be there all the same: room was kept for it).
         """
         event = {"kind": kind, "time": round(time.time(), 3), **fields}
-        line = json.dumps(_writable(event), ensure_ascii=False, separators=(",", ":")) + "\n"
+        line = json.dumps(writable(event), ensure_ascii=False, separators=(",", ":")) + "\n"
         # Half a surrogate (a file name that is not UTF-8) becomes \udcxx, which JSON reads as that again.
         data = line.encode("utf-8", "backslashreplace")
         full: OSError | None = None
@@ -134,13 +134,13 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and "kind" in event else None
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
     if isinstance(value, float):
         if math.isfinite(value):
             return value
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, dict):
-        return {key: _writable(item) for key, item in value.items()}
+        return {key: writable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_writable(item) for item in value]
+        return [writable(item) for item in value]
     return value

@@ -12,13 +12,16 @@ from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from engine.runs.events import Tail, number
 from engine.runs.folder import RunFolder
 from engine.runs.process import Identity, is_alive
+
+if TYPE_CHECKING:
+    from engine.track.stored import StoredRun
 
 STATES = ("queued", "starting", "running", "finished", "stopped", "failed", "diverged", "died")
 LIVE = ("queued", "starting", "running")
@@ -74,11 +77,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 class Record:
     """One run, as its folder tells it now."""
 
-    def __init__(self, path: Path, *, keep_curves: bool = True) -> None:
+    def __init__(self, path: Path, *, keep_curves: bool = True, stored: StoredRun | None = None) -> None:
         self.folder = RunFolder(path)
         self.keep_curves = keep_curves
         self._tail = Tail(self.folder.events)
-        identity = self.folder.read_json(self.folder.identity)
+        identity = self.folder.read_json(self.folder.identity) if stored is None else {}
         self.run_id: str = identity.get("run_id", path.name)
         self.name: str = identity.get("name", path.name)
         self.note = ""
@@ -89,8 +92,11 @@ class Record:
         self.created: str = identity.get("created", "")
         self.created_at: float = identity.get("created_at", 0.0)
         self.identity = identity
-        self.stored: dict[str, Any] | None = None
+        self.stored = stored
         """Set when the run has no folder and is told by the MLflow store."""
+        self.twin: StoredRun | None = None
+        """What the MLflow store has of a run that has a folder, when the store was read."""
+        self._conf: dict[str, Any] | None = None
         self._process: dict[str, Any] = {}
         self._process_stamp: tuple[int, int] | None = None
         self._about_stamp: tuple[int, int] | None = None
@@ -98,7 +104,8 @@ class Record:
         self._alive: bool | None = False
         self._behind = False
         self._reset()
-        self._look_at_words()
+        if stored is None:
+            self._look_at_words()
 
     def _reset(self) -> None:
         self.phase = ""
@@ -118,6 +125,9 @@ class Record:
         self.curves: dict[str, Curve] = {}
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
+        self.low: dict[str, float] = {}
+        self.high: dict[str, float] = {}
+        """The least and the greatest value of every quantity; what was done again later counts too."""
         self.best_epoch: int | None = None
         self.best_step: int | None = None
         self.best_value: float | None = None
@@ -184,10 +194,10 @@ class Record:
     @property
     def state(self) -> str:
         """One of STATES."""
+        if self.stored is not None:
+            return self.stored.state
         if self.end is not None and not self._queued:
             return str(self.end.get("outcome", "failed"))
-        if self.stored is not None:
-            return "running"
         if self._queued and not self._alive:
             return "queued"
         if self._alive is None:
@@ -205,6 +215,8 @@ class Record:
 
     @property
     def host(self) -> str:
+        if self.stored is not None:
+            return self.stored.tags.get("spectui.host", "")
         return str(self._process.get("host") or self.identity.get("host", ""))
 
     @property
@@ -217,6 +229,8 @@ class Record:
 
     @property
     def ended_at(self) -> float | None:
+        if self.stored is not None:
+            return self.stored.ended_at
         if self.end is not None:
             return float(self.end["time"])
         return None if self.live else self.last_event_at
@@ -241,19 +255,22 @@ class Record:
         return max(0.0, (self.total_steps - last_step) / rate - (time.time() - last_time))
 
     def conf(self) -> dict[str, Any]:
-        """Return the resolved conf as plain data; empty when it cannot be read."""
-        if self.stored is not None:
-            return dict(self.stored["conf"])
+        """Return the resolved conf as plain data; empty when it cannot be read. It never changes."""
+        if self._conf is None:
+            self._conf = self._read_conf() if self.stored is None else self.stored.conf()
+        return self._conf or {}
+
+    def _read_conf(self) -> dict[str, Any] | None:
         try:
             text = self.folder.conf.read_text(encoding="utf-8")
         except OSError:
-            return {}
+            return None
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return data if isinstance(data, dict) else {}
 
     def mlflow_run_id(self) -> str | None:
         if self.stored is not None:
-            return str(self.stored["run_id"])
+            return self.stored.mlflow_run_id
         return self.folder.read_json(self.folder.tracking).get("run_id")
 
     def _look_at_process(self) -> None:
@@ -332,6 +349,7 @@ class Record:
             self._step_names.add(name)
             values = [float(number(v)) for v in column]
             self.last[name] = values[-1]
+            self._widen(name, [v for v in values if v == v])
             if self.keep_curves:
                 curve = self.curves.setdefault(name, Curve())
                 curve.steps.extend(steps)
@@ -345,6 +363,7 @@ class Record:
         for name, raw in event["values"].items():
             value = float(number(raw))
             self.last[name] = value
+            self._widen(name, [value] if value == value else [])
             if self.keep_curves:
                 self.curves.setdefault(name, Curve()).add(event["step"], value)
 
@@ -354,11 +373,17 @@ class Record:
         for name, raw in event["values"].items():
             value = float(number(raw))
             self.last[name] = value
+            self._widen(name, [value] if value == value else [])
             if any(hint in name for hint in _LOWER_IS_BETTER_HINTS) and math.isfinite(value):
                 self.best[name] = min(value, self.best.get(name, math.inf))
             # A quantity that is recorded every step (the learning rate) needs no second, coarser curve.
             if self.keep_curves and name not in self._step_names:
                 self.curves.setdefault(name, Curve()).add(self.step, value)
+
+    def _widen(self, name: str, numbers: list[float]) -> None:
+        if numbers:
+            self.low[name] = min(min(numbers), self.low.get(name, math.inf))
+            self.high[name] = max(max(numbers), self.high.get(name, -math.inf))
 
     def _take_checkpoint(self, event: dict[str, Any]) -> None:
         if self.checkpoints and self.checkpoints[-1]["step"] >= event["step"]:

@@ -26,6 +26,10 @@ SAMPLES = {
     ),
     "bench_second_start.py": (("--rows", "60", "--rounds", "1"), "s more <= 0.2 s"),
     "bench_start.py": (("--rounds", "1"), "first step, run / bare script ="),
+    "bench_store.py": (
+        ("--runs", "300", "--points", "2000", "--rounds", "1", "--changes", "3", "--every", "0.5"),
+        "following",
+    ),
     "bench_step.py": (
         ("--points", "300", "--batch", "4", "--rounds", "1", "--tiny-steps", "30", "--tiny-rounds", "2"),
         "weights, buffers, optimizer and random numbers bit-equal",

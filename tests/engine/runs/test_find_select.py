@@ -81,7 +81,7 @@ def three(workspace: Workspace, new_run: NewRun) -> list[Record]:
         ("finished", "a"), ("tiny", ""), ("MLP", "abc"),
         ("state = finished", "a"), ("state != finished", "bc"), ("state=finished", "a"), ("state ~ ed", "ab"),
         ("best.val_loss < 0.6", "a"), ("best.val_loss >= 0.5", "a"), ("best.val_loss > 0.5", ""),
-        ("metric.val_loss = 0.5", "a"), ("metric.val_loss != 0.5", "bc"),
+        ("metric.val_loss = 0.5", "a"), ("metric.val_loss != 0.5", "b"),
         ("param.training.batch_size >= 16", "bc"), ("training.batch_size <= 16", "ab"),
         ("param.training.batch_size = 16", "b"), ("param.training.patience = null", "abc"),
         ("param.training.patience != null", ""), ("param.tracking.enabled = false", "abc"),
@@ -98,16 +98,22 @@ def test_filters(three: list[Record], expression: str | None, names: str) -> Non
     ("expression", "problem"),
     [
         ("stat = finished", "stat: unknown key; use one of run_id, name"),
+        ("stat = finished", "; did you mean 'state'? (filter, column 1: stat = finished)"),
         ("loss < 1", "loss: unknown key"),
-        ("state =", "state =: write a term as KEY OP VALUE"),
-        ("name = a and best.val_loss <", "best.val_loss <: write a term as KEY OP VALUE"),
-        ("= finished", "= finished: write a term as KEY OP VALUE"),
+        ("loss < 1", "did you mean metrics.loss, params.loss, tags.loss?"),
+        ("state =", "for example: state = running (filter, column 8: the end)"),
+        ("name = a and best.val_loss <", "expected a value to compare best.val_loss with"),
+        (
+            "= finished",
+            "expected a term: KEY OP VALUE, a text, NOT or a bracket (filter, column 1: = finished)",
+        ),
     ],
 )
 def test_filters_that_make_no_sense_say_so(three: list[Record], expression: str, problem: str) -> None:
     with pytest.raises(BadInput) as caught:
         select.select(three, expression)
-    assert caught.value.lines[0].startswith(problem)
+    (line,) = caught.value.lines
+    assert problem in line
 
 
 @pytest.mark.parametrize(
