@@ -156,6 +156,10 @@ def build(program: str) -> Parser:
 
     add_import_options(add_data("import", "fits:import_", json=True))
 
+    sync = add("sync", "tracking:sync", json=True)
+    sync.add_argument("runs", nargs="*", metavar="RUN", help=say("cli.run"))
+    sync.add_argument("--upgrade", action="store_true", help=say("cli.sync_upgrade"))
+    sync.add_argument("--migrate", action="store_true", help=say("cli.sync_migrate"))
     ui = add("ui", "workspace:ui")
     ui.add_argument("--port", type=_port, default=5000, metavar="N", help=say("cli.port"))
     return top
