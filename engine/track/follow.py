@@ -142,9 +142,14 @@ class Follower:
         self._tell_status()
         self._tell_words()
         self._tell_process()
+        cursor = self._tail.offset
         events = self._tail.poll(_BYTES_AT_ONCE)
         if events:
-            self._log(events)
+            try:
+                self._log(events)
+            except BaseException:
+                self._tail.offset = cursor  # read again: they may not be there
+                raise
             return True
         if ended and not is_whole(self.folder, self.state):
             self._close()

@@ -36,6 +36,7 @@ _TAKE_OVER_SECONDS = 3.0
 _TRIES = 5
 _LONGEST_WAIT_SECONDS = 30.0
 _NICE = 10
+_HINTS = ("(raised as a result", "[SQL:", "[parameters:", "(Background on this error")
 
 
 class Tracker:
@@ -257,8 +258,9 @@ def _is_ours(error: Exception) -> bool:
 def _reason(workspace: Workspace, error: Exception) -> str:
     if isinstance(error, database.OtherVersionError):
         return store.other_version(workspace, error)
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:500]
+    # SQLAlchemy puts what happened between hints and the whole statement.
+    lines = [line for line in str(error).splitlines() if line and not line.startswith(_HINTS)]
+    return f"{type(error).__name__}: {lines[0] if lines else error}"[:500]
 
 
 def replicate(workspace: Workspace, folder: RunFolder) -> str:

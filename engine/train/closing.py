@@ -91,10 +91,10 @@ def wait_for_tracking(
     A store that is away gets less of it: whatever is not there then comes later, by itself or by `sync`.
     """
     began = moved = time.monotonic()
-    stood = run.read_json(run.tracking)
+    stood = _progress(run)
     said = stop.asked = False  # from here on a wish to stop ends the waiting
     while (answer := tracker.poll()) is None and not stop.asked:
-        now, stands = time.monotonic(), run.read_json(run.tracking)
+        now, stands = time.monotonic(), _progress(run)
         if stands != stood:
             stood, moved = stands, now
         patience = _AWAY_PATIENCE_SECONDS if tracker.problem() else _STALLED_PATIENCE_SECONDS
@@ -110,3 +110,8 @@ def wait_for_tracking(
     else:
         log = workspace.relative(run.tracking_log)
         report.line(say("train.not_tracked", log=log, run=run.run_id))
+
+
+def _progress(run: folders.RunFolder) -> tuple[Any, ...]:
+    state = run.read_json(run.tracking)
+    return tuple(state.get(name) for name in ("run_id", "cursor", "status", "closed"))
