@@ -127,6 +127,32 @@ def settle(path: Path) -> None:
         _set_journal(connection, path.parent)
 
 
+def rehome(path: Path, mlruns: Path) -> None:
+    """Let a database that was moved with its workspace find its artifacts: MLflow keeps whole paths.
+
+    Touches only what pointed to a folder that is gone while one of that name lies beside the database.
+    """
+    with closing(connect(path)) as connection:
+        places = connection.execute("select experiment_id, artifact_location from experiments").fetchall()
+    for experiment, location in places:
+        old = Path(str(location).removeprefix("file://"))
+        new = mlruns / str(experiment)
+        if old.parts[-2:] != ("mlruns", str(experiment)) or old == new or old.exists() or not new.is_dir():
+            continue
+        home = new.as_uri() if str(location).startswith("file:") else str(new)
+        with closing(connect(path, write=True)) as connection:
+            connection.execute("begin immediate")
+            connection.execute(
+                "update experiments set artifact_location = ? where experiment_id = ?", (home, experiment)
+            )
+            connection.execute(
+                "update runs set artifact_uri = ? || substr(artifact_uri, ?)"
+                " where experiment_id = ? and substr(artifact_uri, 1, ?) = ?",
+                (home, len(location) + 1, experiment, len(location) + 1, f"{location}/"),
+            )
+            connection.execute("commit")
+
+
 def analyze(path: Path) -> bool:
     """Let SQLite look at its tables when they doubled since it last did; tell whether it did so.
 

@@ -291,7 +291,8 @@ class Follower:
             self._api.log_inputs(self.run_id, datasets=batch.datasets)
         if self._artifacts is not None and any(e["kind"] == "checkpoint" and e.get("best") for e in events):
             artifacts.link_checkpoints(self.folder, self._artifacts)
-        self.state.pop("problem", None)
+        for name in ("problem", "closed"):  # more came after its end: it was resumed, and ends anew
+            self.state.pop(name, None)
         self._save(cursor=self._tail.offset, nonfinite=seen)
 
     def _log_tags(self, tags: dict[str, str]) -> None:

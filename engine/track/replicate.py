@@ -121,6 +121,8 @@ def serve(workspace: Workspace, uri: str) -> None:
         with (where / "lock").open("a") as lock:
             if not _take(lock):
                 return
+            lock.truncate(0)
+            print(os.getpid(), file=lock, flush=True)  # for people who look
             _serve(workspace, uri, where / "wishes", caught_up)
         caught_up = True
         # A wish that was made while the lock was still held has nobody else to see it.
@@ -165,6 +167,8 @@ class _Served:
 
 def _serve(workspace: Workspace, uri: str, wishes: Path, caught_up: bool) -> None:
     served: dict[str, _Served] = {}
+    if not any(wishes.iterdir()):  # another one died at work
+        _leftovers(workspace, uri, served)
     idle_since = time.monotonic()
     while workspace.root.is_dir():
         _hear(workspace, uri, wishes, served)

@@ -149,6 +149,8 @@ def ready(workspace: Workspace, path: Path) -> None:
         database.make(path, workspace.root / "mlruns")
     else:
         database.settle(path)
+        if path == workspace.mlflow_db:
+            database.rehome(path, workspace.root / "mlruns")
 
 
 def _create(api: Any, name: str) -> str:

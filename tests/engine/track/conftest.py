@@ -248,14 +248,5 @@ def door(mlflow_server: MlflowServer) -> Iterator[Door]:
 
 def server_of(workspace: Workspace, uri: str) -> int | None:
     """Return the pid of the replicator that serves a store of a workspace."""
-    if not replicate.is_served(replicate.place(workspace, uri)):
-        return None
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"engine.track.replicate" in words and os.fsencode(workspace.root) in words:
-                return int(folder.name)
-    return None
+    place = replicate.place(workspace, uri)
+    return int((place / "lock").read_text() or 0) if replicate.is_served(place) else None
