@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.runs.record import Record
 from engine.track import listing
-from engine.track.follow import StoreFeed
+from engine.track.feed import StoreFeed
 from engine.track.read import UnknownForm
 from engine.track.remote import RemoteFeed
 from engine.workspace import Workspace

@@ -13,6 +13,13 @@ from engine.catalog.fields import check_fields
 from engine.catalog.scan import PACKAGE_FOLDER, Field, Network, find, in_one_line, networks
 
 __all__ = [
-    "PACKAGE_FOLDER", "Count", "Field", "Network", "check_fields", "find", "in_one_line", "networks",
+    "PACKAGE_FOLDER",
+    "Count",
+    "Field",
+    "Network",
+    "check_fields",
+    "find",
+    "in_one_line",
+    "networks",
     "parameter_counts",
 ]

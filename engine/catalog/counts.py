@@ -31,16 +31,25 @@ class Count:
     error: str | None = None
 
 
-def parameter_counts(workspace: Workspace, *, points: int = 4700, labels: int = 4,
-                     names: Iterable[str] | None = None, timeout: float = 120.0) -> dict[str, Count]:
+def parameter_counts(
+    workspace: Workspace,
+    *,
+    points: int = 4700,
+    labels: int = 4,
+    names: Iterable[str] | None = None,
+    timeout: float = 120.0,
+) -> dict[str, Count]:
     """Return the counts of the networks called `names` (else of all), with their default fields.
 
     Takes seconds when something has to be counted: call it off the UI thread. Networks that could not be
     counted carry the error, and are tried again next time.
     """
     chosen = None if names is None else set(names)
-    wanted = {network.name: network for network in networks(workspace)
-              if network.broken is None and (chosen is None or network.name in chosen)}
+    wanted = {
+        network.name: network
+        for network in networks(workspace)
+        if network.broken is None and (chosen is None or network.name in chosen)
+    }
     keys = {name: _key(network, points, labels) for name, network in wanted.items()}
     remembered = _read(workspace)
     counts = {name: remembered[key] for name, key in keys.items() if key in remembered}
@@ -52,8 +61,9 @@ def parameter_counts(workspace: Workspace, *, points: int = 4700, labels: int = 
     return {name: counts[name] for name in sorted(counts)}
 
 
-def _count(workspace: Workspace, stale: Sequence[Network], points: int, labels: int,
-           timeout: float) -> dict[str, Count]:
+def _count(
+    workspace: Workspace, stale: Sequence[Network], points: int, labels: int, timeout: float
+) -> dict[str, Count]:
     """Count in one child; when a network takes that down with it, ours together and theirs one by one."""
     whole = _child(workspace, [network.name for network in stale], points, labels, timeout)
     if isinstance(whole, dict):
@@ -61,7 +71,7 @@ def _count(workspace: Workspace, stale: Sequence[Network], points: int, labels: 
     if len(stale) == 1:
         return {stale[0].name: Count(None, {}, whole)}
     ours = [network for network in stale if network.builtin]
-    groups = ([ours] if ours and len(ours) < len(stale) else [[network] for network in ours])
+    groups = [ours] if ours and len(ours) < len(stale) else [[network] for network in ours]
     groups += [[network] for network in stale if not network.builtin]
     counts: dict[str, Count] = {}
     for group in groups:
@@ -69,19 +79,45 @@ def _count(workspace: Workspace, stale: Sequence[Network], points: int, labels: 
     return counts
 
 
-def _child(workspace: Workspace, names: Sequence[str], points: int, labels: int,
-           timeout: float) -> dict[str, Count] | str:
+def _child(
+    workspace: Workspace, names: Sequence[str], points: int, labels: int, timeout: float
+) -> dict[str, Count] | str:
     """Run models.count and return its counts, or one sentence about its end."""
     # -P keeps the current folder out of the path: a workspace has a folder called models, and so may a home.
-    command = [sys.executable, "-P", "-m", "models.count", "--folder", str(workspace.networks),
-               "--points", str(points), "--labels", str(labels), "--only", *names]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "models.count",
+        "--folder",
+        str(workspace.networks),
+        "--points",
+        str(points),
+        "--labels",
+        str(labels),
+        "--only",
+        *names,
+    ]
     package_root = str(PACKAGE_FOLDER.parents[1])
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package_root, *others]),
-                   "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([package_root, *others]),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
     try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                              encoding="utf-8", errors="replace", timeout=timeout, check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return say("catalog.count_timeout", seconds=f"{timeout:g}")
     except OSError as error:
@@ -153,5 +189,8 @@ def _outdated(key: str, changed: Mapping[str, str]) -> bool:
 
 def _count_of(stored: Mapping[str, Any]) -> Count:
     parameters = stored["parameters"]
-    return Count(None if parameters is None else int(parameters),
-                 {str(name): int(count) for name, count in stored["parts"].items()}, stored.get("error"))
+    return Count(
+        None if parameters is None else int(parameters),
+        {str(name): int(count) for name, count in stored["parts"].items()},
+        stored.get("error"),
+    )

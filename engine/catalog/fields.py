@@ -16,14 +16,23 @@ from engine.words import has, say
 
 Loc = tuple[str | int, ...]
 _KINDS = {  # pydantic's word for what was wrong -> our word for what was wanted
-    "int_type": "int", "int_from_float": "int", "float_type": "float", "finite_number": "float",
-    "bool_type": "bool", "string_type": "str", "list_type": "list", "tuple_type": "list",
-    "dict_type": "dict", "mapping_type": "dict", "none_required": "none",
+    "int_type": "int",
+    "int_from_float": "int",
+    "float_type": "float",
+    "finite_number": "float",
+    "bool_type": "bool",
+    "string_type": "str",
+    "list_type": "list",
+    "tuple_type": "list",
+    "dict_type": "dict",
+    "mapping_type": "dict",
+    "none_required": "none",
 }
 
 
-def check_fields(network: Network, fields: Mapping[str, Any],
-                 path: Sequence[str | int] = ("model",)) -> list[tuple[Loc, str]]:
+def check_fields(
+    network: Network, fields: Mapping[str, Any], path: Sequence[str | int] = ("model",)
+) -> list[tuple[Loc, str]]:
     """Return what is wrong with the fields of a network: where (path and keys) and one sentence each.
 
     Unknown and missing keys, wrong types, values outside a Literal; nested groups too. A network that takes
@@ -66,22 +75,24 @@ def _shape(network: Network) -> tuple[Any, TypeAdapter[Any]]:
     return _shapes[key][1:]
 
 
-def _sentences(network: Network, shape: Any, fields: Mapping[str, Any],
-               errors: Sequence[ErrorDetails]) -> dict[Loc, str]:
+def _sentences(
+    network: Network, shape: Any, fields: Mapping[str, Any], errors: Sequence[ErrorDetails]
+) -> dict[Loc, str]:
     """Return one sentence per place; several errors at one place are the members of a union."""
     by_place: dict[Loc, list[ErrorDetails]] = {}
     for error in errors:
         by_place.setdefault(_place(fields, error), []).append(error)
     sentences: dict[Loc, str] = {}
     for loc, here in by_place.items():
-        if len(here) > 1 and any(other != loc and other[:len(loc)] == loc for other in by_place):
+        if len(here) > 1 and any(other != loc and other[: len(loc)] == loc for other in by_place):
             continue  # a deeper place says it better
         sentences[loc] = _sentence(network, shape, fields, loc, here)
     return sentences
 
 
-def _sentence(network: Network, shape: Any, fields: Mapping[str, Any], loc: Loc,
-              errors: Sequence[ErrorDetails]) -> str:
+def _sentence(
+    network: Network, shape: Any, fields: Mapping[str, Any], loc: Loc, errors: Sequence[ErrorDetails]
+) -> str:
     error = errors[0]
     key = loc[-1] if loc else ""
     if error["type"] == "extra_forbidden":

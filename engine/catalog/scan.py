@@ -89,10 +89,15 @@ def find(workspace: Workspace, name: str) -> Network:
         raise BadInput(say("catalog.duplicate", name=name, first=places[0], second=places[1]))
     known = sorted({network.name for network in readable})
     near = near_miss(name, known)
-    lines = [say("catalog.unknown_near", name=name, near=near) if near else say("catalog.unknown", name=name),
-             say("catalog.known", names=", ".join(known))]
-    lines += [say("catalog.broken", file=workspace.relative(network.file), error=network.broken)
-              for network in every if network.broken is not None]
+    lines = [
+        say("catalog.unknown_near", name=name, near=near) if near else say("catalog.unknown", name=name),
+        say("catalog.known", names=", ".join(known)),
+    ]
+    lines += [
+        say("catalog.broken", file=workspace.relative(network.file), error=network.broken)
+        for network in every
+        if network.broken is not None
+    ]
     raise BadInput(lines)
 
 
@@ -166,9 +171,20 @@ def _networks_of(path: Path, mtime_ns: int, size: int) -> tuple[Network, ...]:
         for name, inputs in _registrations(node):
             doc = ast.get_docstring(node) or ""
             fields, is_open = _fields(node, scope, doc)
-            found.append(Network(
-                name, node.name, path, node.lineno, doc, doc.partition("\n")[0],
-                inputs or _inputs(node, scope), fields, is_open, builtin))
+            found.append(
+                Network(
+                    name,
+                    node.name,
+                    path,
+                    node.lineno,
+                    doc,
+                    doc.partition("\n")[0],
+                    inputs or _inputs(node, scope),
+                    fields,
+                    is_open,
+                    builtin,
+                )
+            )
     return tuple(found)
 
 
@@ -214,12 +230,13 @@ def _inputs(node: ast.ClassDef, scope: Scope) -> tuple[str, ...]:
     forward = _method(node, "forward", scope)
     if forward is None:
         return ()
-    parameters = [(re.sub(r"_[A-Z][A-Z0-9]*$", "", arg.arg), default)
-                  for arg, default in _parameters(forward)]
+    parameters = [
+        (re.sub(r"_[A-Z][A-Z0-9]*$", "", arg.arg), default) for arg, default in _parameters(forward)
+    ]
     known = [one for one in parameters if one[0] in _INPUTS]
     required = [one for one in parameters if one[1] is None]
     taken = known or required or parameters[:1]
-    if parameters[:len(taken)] != taken or any(one not in taken for one in required):
+    if parameters[: len(taken)] != taken or any(one not in taken for one in required):
         return ()
     if known:
         return tuple(name for name, _ in known)
@@ -261,11 +278,22 @@ def _group(node: ast.ClassDef, scope: Scope, defaults: Mapping[str, Any]) -> lis
     helps = _strings_under(node)
     for key in scope.keys_of(node):
         nested_in = named_typed_dict(key.annotation, scope)
-        nested = None if nested_in is None or nested_in is node else _group(
-            nested_in, scope, defaults.get(key.name) or {})
+        nested = (
+            None
+            if nested_in is None or nested_in is node
+            else _group(nested_in, scope, defaults.get(key.name) or {})
+        )
         required = key.required and key.name not in defaults
-        fields.append(Field(key.name, source_of(key.annotation), defaults.get(key.name), required, nested,
-                            helps.get(key.name, "")))
+        fields.append(
+            Field(
+                key.name,
+                source_of(key.annotation),
+                defaults.get(key.name),
+                required,
+                nested,
+                helps.get(key.name, ""),
+            )
+        )
     return fields
 
 

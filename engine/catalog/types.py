@@ -15,10 +15,21 @@ from pydantic import ConfigDict, Strict
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 _PLAIN: dict[str, Any] = {
-    "int": int, "float": float, "bool": bool, "str": str, "Path": str, "None": None,
-    "list": list[Any], "List": list[Any], "Sequence": list[Any], "Iterable": list[Any],
-    "dict": dict[Any, Any], "Dict": dict[Any, Any], "Mapping": dict[Any, Any],
-    "tuple": list[Any], "Tuple": list[Any],
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "Path": str,
+    "None": None,
+    "list": list[Any],
+    "List": list[Any],
+    "Sequence": list[Any],
+    "Iterable": list[Any],
+    "dict": dict[Any, Any],
+    "Dict": dict[Any, Any],
+    "Mapping": dict[Any, Any],
+    "tuple": list[Any],
+    "Tuple": list[Any],
 }
 _LISTS = ("list", "List", "Sequence", "Iterable")
 _DICTS = ("dict", "Dict", "Mapping")
@@ -65,8 +76,10 @@ class Scope:
             parent = self.classes.get(source_of(base))
             if parent is not None and depth < _DEEPEST:
                 keys |= {key.name: key for key in self.keys_of(parent, depth + 1)}
-        total = not any(k.arg == "total" and isinstance(k.value, ast.Constant) and k.value.value is False
-                        for k in node.keywords)
+        total = not any(
+            k.arg == "total" and isinstance(k.value, ast.Constant) and k.value.value is False
+            for k in node.keywords
+        )
         for item in node.body:
             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
                 required = {"Required": True, "NotRequired": False}.get(_head(item.annotation), total)
@@ -116,7 +129,8 @@ def typed_dict(name: str, keys: dict[str, Any], *, open_ended: bool = False) -> 
     make: Any = TypedDict
     made = make(name, keys)
     made.__pydantic_config__ = ConfigDict(
-        extra="allow" if open_ended else "forbid", strict=True, allow_inf_nan=False)
+        extra="allow" if open_ended else "forbid", strict=True, allow_inf_nan=False
+    )
     return made
 
 
@@ -138,8 +152,10 @@ def resolve(node: ast.expr | None, scope: Scope, depth: int = 0) -> Any:
     name = _head(node)
     group = named_typed_dict(node, scope)
     if group is not None:
-        keys = {key.name: (Required if key.required else NotRequired)[inner(key.annotation)]
-                for key in scope.keys_of(group)}
+        keys = {
+            key.name: (Required if key.required else NotRequired)[inner(key.annotation)]
+            for key in scope.keys_of(group)
+        }
         return typed_dict(group.name, keys)
     if isinstance(node, ast.Name) and name in scope.aliases:
         return inner(scope.aliases[name])

@@ -163,6 +163,10 @@ def build(program: str) -> Parser:
     doctor = add("doctor", "doctor:doctor", json=True)
     doctor.add_argument("--repair", action="store_true", help=say("cli.repair"))
 
+    sync = add("sync", "tracking:sync", json=True)
+    sync.add_argument("runs", nargs="*", metavar="RUN", help=say("cli.run"))
+    sync.add_argument("--upgrade", action="store_true", help=say("cli.sync_upgrade"))
+    sync.add_argument("--migrate", action="store_true", help=say("cli.sync_migrate"))
     ui = add("ui", "workspace:ui")
     ui.add_argument("--port", type=_port, default=5000, metavar="N", help=say("cli.port"))
     return top

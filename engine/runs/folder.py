@@ -266,4 +266,6 @@ def _git(root: Path) -> dict[str, Any] | None:
     commit = ask("rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+    branch = ask("rev-parse", "--abbrev-ref", "HEAD")
+    dirty = bool(ask("status", "--porcelain", "--untracked-files=no"))
+    return {"commit": commit, "branch": branch, "dirty": dirty}

@@ -1,236 +1,357 @@
-"""Follow one SQLite store: the runs that it has, kept true by reading only what changed.
+"""One run on its way into MLflow: from its events, by a cursor kept in its folder.
 
-MLflow has no change feed. SQLite says cheaply that somebody else wrote (`data_version`) and how far tables
-grew (rowids); what is changed in place (a rename, a tag, an end) is found by comparing, and what that costs
-is spread so that it stays a small share of a core. Never writes.
+Owns mlflow.json of the run folder. A point that is logged again is the same point to MLflow (same key, time,
+step and value), so the cursor is written after the points and a death between the two changes nothing.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import fcntl
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from engine.track import read
-from engine.track.stored import Late, StoredRun
+from engine.runs.events import Tail
+from engine.runs.folder import RunFolder, write_json
+from engine.runs.record import Record
+from engine.track import artifacts, database, facts, store
+from engine.workspace import Workspace
 
-# Of one core: what looking for changes in place may take.
-_SHARE = 0.012
-_FIRST_PAGE = 100
-_PATIENCE_SECONDS = 0.2
-_GROWING = ("runs", "params", "tags", "metrics")
-_AT_ONCE = 2048
-_DIGESTS = {
-    "runs": "group_concat(ifnull(name, '') || '|' || status || ifnull(end_time, '') || lifecycle_stage)",
-    "tags": "group_concat(value)",
+TRASH = ".trash"
+STATUS = {
+    "queued": "SCHEDULED",
+    "starting": "RUNNING",
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "died": "KILLED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
 }
+_POINTS_A_BATCH = 900
+_BYTES_AT_ONCE = 1_000_000
 
 
-class _Spread:
-    """A costly look that is taken at once after a quiet time, and seldom when it is always due."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-        self.due = False
-
-    def take(self, look: Callable[[], Any]) -> Any:
-        """Return what the look says, or None when it has to wait: then it stays due."""
-        self.due = True
-        if time.monotonic() < self._next:
-            return None
-        began = time.thread_time()
-        found = look()
-        self._next = time.monotonic() + (time.thread_time() - began) / _SHARE
-        self.due = False
-        return found
+class BusyError(Exception):
+    """Another process replicates this run."""
 
 
-class StoreFeed:
-    """The runs of one store by MLflow run id; a run that changed is another object."""
+def place_of(workspace: Workspace, run_id: str) -> RunFolder | None:
+    """Return the folder of a run, in the trash too; None when it is gone."""
+    for parent in (workspace.runs, workspace.runs / TRASH):
+        if (parent / run_id / "run.json").is_file():
+            return RunFolder(parent / run_id)
+    return None
 
-    def __init__(self, database: Path) -> None:
-        self.database = database
-        self.runs: dict[str, StoredRun] = {}
-        self.error = ""
-        self.late = Late(read.loader(database), waits=False)
-        self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._version = -1
-        self._grown: dict[str, int] = {}
-        self._digests: dict[str, list[int]] = {}
-        self._counts: dict[str, int] = {}
-        self._open: list[str] = []
-        """Runs that have not ended, as the store has it."""
-        self._states: dict[str, str] = {}
-        self._runs_look, self._tags_look, self._late_look = _Spread(), _Spread(), _Spread()
 
-    def tick(self, first_page: Callable[[], Any] = lambda: None) -> bool:
-        """Look for changes; tell whether there are some. Called from one thread, a few times a second.
+def in_trash(folder: RunFolder) -> bool:
+    return folder.path.parent.name == TRASH
 
-        `first_page` is called when the newest runs are there and the rest is still to be read.
+
+def uri_of(workspace: Workspace, folder: RunFolder, conf: dict[str, Any] | None = None) -> str:
+    """Return the store of a run: that it began in, whatever the environment says later."""
+    state = folder.read_json(folder.tracking)
+    if state.get("run_id") and state.get("uri"):
+        uri = str(state["uri"])
+        path = store.sqlite_path(uri)
+        # The workspace may have been moved, and its database with it.
+        moved = path is not None and path.name == workspace.mlflow_db.name and not path.exists()
+        return f"sqlite:///{workspace.mlflow_db}" if moved or state.get("own") else uri
+    conf = Record(folder.path, keep_curves=False).conf() if conf is None else conf
+    return store.tracking_uri(workspace, (conf.get("tracking") or {}).get("uri"))
+
+
+def stamp_of(folder: RunFolder) -> int:
+    """Return what changes when people rename, note or tag a run; 0 when they never did."""
+    try:
+        return folder.about.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def is_whole(folder: RunFolder, state: dict[str, Any] | None = None) -> bool:
+    """Tell whether MLflow has all that the folder says; for an ended run, its end too."""
+    state = folder.read_json(folder.tracking) if state is None else state
+    if state.get("gone"):
+        return True
+    if in_trash(folder):
+        return bool(state.get("deleted")) or not state.get("run_id")
+    try:
+        size = folder.events.stat().st_size
+    except OSError:
+        size = 0
+    return (
+        state.get("closed") is not None
+        and not state.get("deleted")
+        and int(state.get("cursor", 0)) >= size
+        and int(state.get("about", 0)) == stamp_of(folder)
+    )
+
+
+class Follower:
+    """The one process's hold on a run: where its replication stands, and its lock."""
+
+    def __init__(self, workspace: Workspace, folder: RunFolder) -> None:
+        """Take the run's lock.
 
         Raises:
-            UnknownForm: only MLflow can read the store.
+            BusyError: another process has it.
         """
+        self.workspace, self.folder = workspace, folder
+        self._lock: IO[str] = folder.tracking_lock.open("a")
         try:
-            changed = self._look(first_page)
-        except sqlite3.Error as error:
-            # The rows that are there stay. Locked: somebody writes, the next look will do.
-            busy = "locked" in str(error) or "busy" in str(error)
-            self.error = "" if busy else f"{self.database.name}: {error}"
-            if not busy:
-                self.close()
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise BusyError(folder.run_id) from error
+        self.record = Record(folder.path, keep_curves=False)
+        self.conf = self.record.conf()
+        self.uri = uri_of(workspace, folder, self.conf)
+        self.state = folder.read_json(folder.tracking)
+        self._tail = Tail(folder.events, int(self.state.get("cursor", 0)))
+        self._api: Any = None
+        self._artifacts: Any = None
+        self._process_stamp = 0
+
+    def release(self) -> None:
+        """Let another process have the run."""
+        self._lock.close()
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's name of the run; empty as long as it has none."""
+        return str(self.state.get("run_id") or "")
+
+    @property
+    def live(self) -> bool:
+        self.record.refresh()
+        return self.record.live
+
+    def advance(self) -> bool:
+        """Bring what is new into MLflow; tell whether there may be more at once.
+
+        Raises:
+            Exception: whatever the store does. Nothing is lost: the next call goes on from the cursor.
+        """
+        if in_trash(self.folder):
+            self._forget()
             return False
-        self.error = ""
-        return self._processes_ended() or changed
+        self._open()
+        self._restore()
+        self.record.refresh()
+        ended = not self.record.live  # looked at before the events: one that is gone has written all
+        self._tell_status()
+        self._tell_words()
+        self._tell_process()
+        cursor = self._tail.offset
+        events = self._tail.poll(_BYTES_AT_ONCE)
+        if events:
+            try:
+                self._log(events)
+            except BaseException:
+                self._tail.offset = cursor  # read again: they may not be there
+                raise
+            return True
+        if ended and not is_whole(self.folder, self.state):
+            self._close()
+        self.solved()
+        return False
 
-    def close(self) -> None:
-        """Let go of the store; the next look opens it again and reads it whole."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._file = None, None
+    # -- what went wrong ----------------------------------------------------------------------------------
 
-    def _look(self, first_page: Callable[[], Any]) -> bool:
+    def trouble(self, text: str) -> None:
+        """Note why the run is not in MLflow yet: for `sync`, and in the run's mlflow.log."""
+        if not self.folder.identity.is_file():
+            return
+        if not self.run_id:
+            self.state |= {"uri": self.uri}
+        self._save(problem={"text": text, "time": time.time()})
+        with self.folder.tracking_log.open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def solved(self) -> None:
+        if self.state.pop("problem", None) is not None:
+            self._save()
+
+    def _save(self, **changes: Any) -> None:
+        self.state |= changes
+        write_json(self.folder.tracking, self.state)
+
+    # -- the MLflow run -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Find or make the MLflow run."""
+        if self._api is None:
+            settings = self.conf.get("tracking") or {}
+            name = settings.get("experiment", "spectral_prediction")
+            api, experiment = store.ensure_experiment(self.workspace, self.uri, name)
+            if self.run_id and not self._exists(api):
+                self.state, self._tail.offset = {}, 0  # another store than it was: all over again
+            if not self.run_id:
+                self.state = {
+                    "uri": self.uri,
+                    "own": store.sqlite_path(self.uri) == self.workspace.mlflow_db,
+                    "experiment_id": experiment,
+                    "run_id": self._create(api, experiment),
+                    "cursor": 0,
+                }
+                self._save()
+            self._api = api
+            self._where(api)
+        if self.record.parent and not self.state.get("parent"):
+            self._tell_parent()
+
+    def _exists(self, api: Any) -> bool:
+        from mlflow.exceptions import MlflowException
+
         try:
-            stat = self.database.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            self.close()
-            had, self.runs = bool(self.runs), {}
-            return had
-        file = (stat.st_dev, stat.st_ino)
-        if self._connection is None or file != self._file:
-            self.close()
-            self._connection = read.connect(self.database, patience=_PATIENCE_SECONDS)
-            self._version = -1
-        version = self._connection.execute("pragma data_version").fetchone()[0]
-        if version == self._version and not (self._runs_look.due or self._tags_look.due):
-            return self._catch_up()
-        # One transaction, so that all that is read is of one moment.
-        self._connection.execute("begin")
+            run = api.get_run(self.run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        if run.info.lifecycle_stage == "deleted" and not self.state.get("deleted"):
+            self._save(gone=True)  # somebody deleted it in MLflow, and meant it
+        return True
+
+    def _create(self, api: Any, experiment: str) -> str:
+        """Make the MLflow run with its parameters and tags, all known before training; return its id."""
+        record = self.record
+        tags = facts.identity_tags(self.workspace, record) | facts.words_tags(record, self.conf)
+        # A try that broke off half-way has made it already: it is filled, not made twice.
+        made = api.search_runs([experiment], f"tags.`spectui.run_id` = '{record.run_id}'", max_results=1)
+        run_id = (
+            made[0].info.run_id
+            if made
+            else api.create_run(
+                experiment, start_time=int(record.created_at * 1000), tags=tags, run_name=record.name
+            ).info.run_id
+        )
+        parameters = facts.parameters(self.conf)
+        for first in range(0, len(parameters), 100):
+            api.log_batch(run_id, params=parameters[first : first + 100], synchronous=True)
+        return str(run_id)
+
+    def _where(self, api: Any) -> None:
+        uri = api.get_run(self.run_id).info.artifact_uri
+        self._artifacts = artifacts.local_folder(self.uri, uri)
+        self._reachable = not artifacts.out_of_reach(self.uri, uri)
+        if not self._reachable:
+            api.set_tag(self.run_id, "spectui.artifacts", str(self.folder.path))
+
+    def _tell_parent(self) -> None:
+        """Nest the run under the one it comes from, once that one is in the same store."""
+        parent = place_of(self.workspace, str(self.record.parent))
+        if parent is None or in_trash(parent):
+            return
+        known = parent.read_json(parent.tracking)
+        if known.get("run_id") and uri_of(self.workspace, parent) == self.uri:
+            self._api.set_tag(self.run_id, "mlflow.parentRunId", str(known["run_id"]))
+            self._save(parent=known["run_id"])
+
+    def _tell_status(self) -> None:
+        status = STATUS[self.record.state]
+        if not self.record.live or status == self.state.get("status"):
+            return
+        self._api.update_run(self.run_id, status=status)
+        self.state.pop("closed", None)  # resumed: it was closed as stopped, failed or killed
+        self._save(status=status)
+
+    def _tell_words(self) -> None:
+        """Bring name, note and tags as people have them now."""
+        stamp = stamp_of(self.folder)
+        if stamp == int(self.state.get("about", 0)):
+            return
+        tags = facts.words_tags(self.record, self.conf)
+        theirs = sorted(name for name in tags if not name.startswith(facts.OURS))
+        for name in set(self.state.get("tags", [])) - set(theirs):
+            self._api.delete_tag(self.run_id, name)
+        self._log_tags(tags)
+        self._save(about=stamp, tags=theirs)
+
+    def _tell_process(self) -> None:
+        """Say who runs the run now: another process after it was resumed."""
         try:
-            if self._version == -1 or not self._grew(self._connection):
-                changed = self._read_whole(self._connection, first_page)
-            else:
-                changed = self._read_changes(self._connection)
-        finally:
-            self._connection.execute("rollback")
-        self._version, self._file = version, file
-        if changed:
-            self.late.grow_stale()
-        return self._catch_up() or changed
+            stamp = self.folder.process.stat().st_mtime_ns
+        except OSError:
+            return
+        if stamp != self._process_stamp and stamp != self.state.get("process"):
+            self._log_tags(facts.process_tags(self.folder.read_json(self.folder.process)))
+            self.state["process"] = stamp
+        self._process_stamp = stamp
 
-    def _grew(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether no table became shorter: else rows were renumbered, and nothing known holds."""
-        return all(self._most(connection, table) >= had for table, had in self._grown.items())
+    def _log(self, events: list[dict[str, Any]]) -> None:
+        seen = dict(self.state.get("nonfinite", {}))
+        batch = facts.translate(events, self._data(), seen)
+        for first in range(0, len(batch.metrics), _POINTS_A_BATCH):
+            points = batch.metrics[first : first + _POINTS_A_BATCH]
+            self._api.log_batch(self.run_id, metrics=points, synchronous=True)
+        if batch.tags:
+            self._log_tags(batch.tags)
+        if batch.datasets:
+            self._api.log_inputs(self.run_id, datasets=batch.datasets)
+        if self._artifacts is not None and any(e["kind"] == "checkpoint" and e.get("best") for e in events):
+            artifacts.link_checkpoints(self.folder, self._artifacts)
+        for name in ("problem", "closed"):  # more came after its end: it was resumed, and ends anew
+            self.state.pop(name, None)
+        self._save(cursor=self._tail.offset, nonfinite=seen)
 
-    @staticmethod
-    def _most(connection: sqlite3.Connection, table: str) -> int:
-        return int(connection.execute(f"select ifnull(max(rowid), 0) from {table}").fetchone()[0])
+    def _log_tags(self, tags: dict[str, str]) -> None:
+        from mlflow.entities import RunTag
 
-    def _read_whole(self, connection: sqlite3.Connection, first_page: Callable[[], Any]) -> bool:
-        had = self.runs
-        if not read.is_made(connection):
-            self.runs, self._grown = {}, {}
-            return bool(had)
-        uri = f"sqlite:///{self.database}"
-        if not had:
-            self.runs = read.runs(connection, read.newest(connection, _FIRST_PAGE), late=self.late, uri=uri)
-            first_page()
-        self.runs = read.runs(connection, late=self.late, uri=uri)
-        self._grown = {table: self._most(connection, table) for table in _GROWING}
-        for table in _DIGESTS:
-            self._changed_rows(connection, table)
-        self._note_open()
-        self._runs_look.due = self._tags_look.due = False
-        return self.runs != had
+        all_tags = [RunTag(name, value) for name, value in tags.items()]
+        for first in range(0, len(all_tags), 100):
+            self._api.log_batch(self.run_id, tags=all_tags[first : first + 100], synchronous=True)
 
-    def _changed_rows(self, connection: sqlite3.Connection, table: str) -> list[int] | None:
-        """Return where a table changed since the last call, by the first row of each stretch.
+    def _data(self) -> str:
+        path = str((self.conf.get("data") or {}).get("path") or "")
+        beside = self.workspace.dataset / path
+        return str(beside if beside.exists() else self.workspace.root / path)
 
-        None when rows are gone: everything may have moved.
-        """
-        before, count = self._digests.get(table, []), self._counts.get(table, 0)
-        ask = f"select {_DIGESTS[table]} from {table} where rowid > ? and rowid <= ?"
-        firsts = range(0, self._most(connection, table), _AT_ONCE)
-        now = [hash(connection.execute(ask, (n, n + _AT_ONCE)).fetchone()[0]) for n in firsts]
-        self._digests[table] = now
-        self._counts[table] = connection.execute(f"select count(*) from {table}").fetchone()[0]
-        if self._counts[table] < count:
-            return None
-        return [n for i, n in enumerate(firsts) if i >= len(before) or now[i] != before[i]]
+    def _close(self) -> None:
+        """Set how the run ended, then bring its files: a file that cannot be sent hides no end."""
+        record = self.record
+        self._log_tags(facts.end_tags(record))
+        ended = record.ended_at or record.created_at or time.time()
+        self._api.set_terminated(self.run_id, STATUS[record.state], end_time=int(ended * 1000))
+        self._save(status=STATUS[record.state])
+        _draw(self.folder)
+        if self._reachable:
+            artifacts.log_all(self._api, self.run_id, self.folder, self._artifacts)
+        path = store.sqlite_path(self.uri)
+        if path is not None:
+            database.analyze(path)
+        self.state.pop("problem", None)
+        self._save(closed=record.state, cursor=self._tail.offset)
 
-    def _note_open(self) -> None:
-        self._open = [
-            run.mlflow_run_id for run in self.runs.values() if run.status in ("RUNNING", "SCHEDULED")
-        ]
+    # -- the trash ----------------------------------------------------------------------------------------
 
-    def _read_changes(self, connection: sqlite3.Connection) -> bool:
-        if not self._grown:
-            return self._read_whole(connection, lambda: None)
-        touched = set(self._open)
-        for table, had in self._grown.items():
-            self._grown[table] = most = self._most(connection, table)
-            if most > had:
-                rows = connection.execute(f"select distinct run_uuid from {table} where rowid > ?", (had,))
-                touched |= {run_id for (run_id,) in rows}
-        gone: set[str] = set()
-        places = self._runs_look.take(lambda: (self._changed_rows(connection, "runs"),))
-        if places is not None and places[0] is None:
-            return self._read_whole(connection, lambda: None)
-        for first in places[0] if places is not None else ():
-            self._look_at_runs(connection, first, touched, gone)
-        touched |= self._tags_look.take(lambda: self._other_tags(connection)) or set()
-        changed = bool(gone & set(self.runs))
-        for run_id in gone:
-            self.runs.pop(run_id, None)
-        for run_id, run in read.runs(
-            connection, sorted(touched - gone), late=self.late, uri=f"sqlite:///{self.database}"
-        ).items():
-            changed |= self.runs.get(run_id) != run
-            self.runs[run_id] = run
-        if changed:
-            self._note_open()
-        return changed
+    def _forget(self) -> None:
+        """Let MLflow's soft delete follow the run into the trash."""
+        if self.run_id and not self.state.get("deleted"):
+            api = self._reach()
+            if self._exists(api) and not self.state.get("gone"):
+                api.delete_run(self.run_id)
+            self.state.pop("problem", None)
+            self._save(deleted=True)
 
-    def _look_at_runs(
-        self, connection: sqlite3.Connection, first: int, touched: set[str], gone: set[str]
-    ) -> None:
-        """Add the runs of a stretch of rows that changed to `touched`, the deleted ones to `gone`."""
-        for run_id, status, end, name, stage in connection.execute(
-            """select run_uuid, status, end_time, name, lifecycle_stage from runs
-               where rowid > ? and rowid <= ?""",
-            (first, first + _AT_ONCE),
-        ):
-            run = self.runs.get(run_id)
-            if stage != "active":
-                gone.add(run_id)
-            elif run is None or (run.status, run.ended_ms, run.name) != (status, end, name or run_id[:8]):
-                touched.add(run_id)
+    def _restore(self) -> None:
+        if self.state.get("deleted"):
+            self._api.restore_run(self.run_id)
+            self._save(deleted=False)
 
-    def _other_tags(self, connection: sqlite3.Connection) -> set[str]:
-        """Return the runs whose tags were changed or taken away in place: that moves no rowid."""
-        places = self._changed_rows(connection, "tags")
-        if places is None:
-            there = read.runs(connection, late=self.late)
-            return {i for i, run in self.runs.items() if i in there and run.tags != there[i].tags}
-        found: set[str] = set()
-        for first in places:
-            for run_id, key, value in connection.execute(
-                "select run_uuid, key, value from tags where rowid > ? and rowid <= ?",
-                (first, first + _AT_ONCE),
-            ):
-                run = self.runs.get(run_id)
-                if run is not None and run.tags.get(key) != value:
-                    found.add(run_id)
-        return found
+    def _reach(self) -> Any:
+        path = store.sqlite_path(self.uri)
+        if path is not None:
+            database.check(path)
+        return store.client(self.workspace, self.uri)
 
-    def _catch_up(self) -> bool:
-        return self.late.wants() and self._late_look.take(self.late.catch_up) is not None
 
-    def _processes_ended(self) -> bool:
-        """Tell whether a run that claims to run was left by its process: no store says so."""
-        states = {run_id: self.runs[run_id].state for run_id in self._open if run_id in self.runs}
-        changed, self._states = states != self._states, states
-        return changed
+def _draw(folder: RunFolder) -> None:
+    """Draw the curves of a run that died before it could."""
+    from engine.figures import draw_curves
+
+    drawn = {p.name for p in folder.figures.glob("*.pdf")}
+    if not {"loss_curve.pdf", "lr_curve.pdf"} <= drawn:
+        full = Record(folder.path)
+        full.refresh()
+        draw_curves(full)

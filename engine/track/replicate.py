@@ -1,18 +1,20 @@
-"""Replicate one run folder into MLflow, from a process of its own.
+"""Replicate the runs of a workspace into one MLflow store, from a process of its own.
 
-    python -m engine.track.replicate ROOT RUN_ID
+    python -m engine.track.replicate ROOT
 
-Follows the event log by a cursor kept in the folder, so nothing is logged twice and a store that was away
-is caught up later. Training never waits for it and never dies of it. It outlives the engine by as long as
-it takes to see how the run ended: an engine that was killed leaves an MLflow run closed as KILLED, not
-RUNNING for ever.
+One process serves all runs of a store (of one user): sixteen that each load MLflow would cost the training
+more than all points together. It is started on demand, ends when there is nothing to do, and can be killed
+at any time: what it does is in the run folders, and the next one goes on. Training never waits for it and
+never dies of it. It outlives the engine by as long as it takes to see how the run ended: an engine that was
+killed leaves an MLflow run closed as KILLED, not RUNNING for ever.
 """
 
 from __future__ import annotations
 
 import fcntl
-import math
+import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,211 +22,272 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from engine.conf.load import flatten
-from engine.runs.events import Tail, number
-from engine.runs.folder import RunFolder, write_json
+from engine.runs import find as folders
+from engine.runs.folder import RunFolder
 from engine.runs.launch import child_environment
-from engine.runs.record import Record
-from engine.track import store
+from engine.track import database, store
+from engine.track.follow import BusyError, Follower, is_whole, place_of, uri_of
 from engine.workspace import Workspace
 
-STATUS = {
-    "finished": "FINISHED",
-    "stopped": "KILLED",
-    "died": "KILLED",
-    "failed": "FAILED",
-    "diverged": "FAILED",
-}
+_URI = "SPECTUI_REPLICATE_INTO"
 _INTERVAL_SECONDS = 1.0
-_POINTS_A_BATCH = 900
+_LINGER_SECONDS = 3.0
+_TAKE_OVER_SECONDS = 3.0
 _TRIES = 5
+_LONGEST_WAIT_SECONDS = 30.0
+_NICE = 10
+_HINTS = ("(raised as a result", "[SQL:", "[parameters:", "(Background on this error")
 
 
-def start(workspace: Workspace, folder: RunFolder) -> subprocess.Popen[bytes]:
-    """Start replication of a run in its own session; its output goes to mlflow.log."""
-    with folder.tracking_log.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "engine.track.replicate", str(workspace.root), folder.run_id],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=workspace.root,
-            env=child_environment(),
-        )
+class Tracker:
+    """What a run that ends asks about its replication."""
+
+    def __init__(self, workspace: Workspace, folder: RunFolder, uri: str) -> None:
+        self._workspace, self._folder, self._uri = workspace, folder, uri
+        self._process: subprocess.Popen[bytes] | None = None
+        self._again = True
+        self._place = place(workspace, uri)
+
+    def poll(self) -> int | None:
+        """Return 0 when MLflow has it all, None while that is being done, 1 when nobody does it any more."""
+        if is_whole(self._folder):
+            return 0
+        if self._process is not None and self._process.poll() is None:
+            return None
+        if is_served(self._place):
+            return None
+        if self._again and not self.problem():
+            self._again = False  # it was killed, or went as the wish came
+            self.begin()
+            return None
+        return 1
+
+    def problem(self) -> str:
+        """Return why the last try failed; empty when it did not."""
+        state = self._folder.read_json(self._folder.tracking)
+        return str((state.get("problem") or {}).get("text", ""))
+
+    def begin(self) -> None:
+        """Ask for the run to be served, by a process that is there or by a new one."""
+        wishes = self._place / "wishes"
+        wishes.mkdir(parents=True, exist_ok=True)
+        (wishes / self._folder.run_id).touch()
+        if is_served(self._place):
+            return  # it looks for wishes after it let its lock go, too
+        with (self._place / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "engine.track.replicate", str(self._workspace.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self._workspace.root,
+                # Not among the words of the command: a URI may hold a password.
+                env=store.QUIET | child_environment() | {_URI: self._uri},
+            )
+
+
+def start(workspace: Workspace, folder: RunFolder) -> Tracker:
+    """See to it that a run is replicated, detached; safe at any time, also for one in the trash."""
+    tracker = Tracker(workspace, folder, uri_of(workspace, folder))
+    tracker.begin()
+    return tracker
+
+
+def place(workspace: Workspace, uri: str) -> Path:
+    """Return the folder in which the process that serves a store is found and asked."""
+    name = hashlib.sha256(uri.encode()).hexdigest()[:12]
+    return workspace.cache / "mlflow" / f"{os.getuid()}-{name}"
+
+
+def is_served(where: Path) -> bool:
+    """Tell whether a process serves the store of this place."""
+    try:
+        with (where / "lock").open("a") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def serve(workspace: Workspace, uri: str) -> None:
+    """Serve a store until nothing is left to do; return at once when another process does."""
+    where = place(workspace, uri)
+    (where / "wishes").mkdir(parents=True, exist_ok=True)
+    caught_up = False
+    while True:
+        with (where / "lock").open("a") as lock:
+            if not _take(lock):
+                return
+            lock.truncate(0)
+            print(os.getpid(), file=lock, flush=True)  # for people who look
+            _serve(workspace, uri, where / "wishes", caught_up)
+        caught_up = True
+        # A wish that was made while the lock was still held has nobody else to see it.
+        if not any((where / "wishes").iterdir()):
+            return
+
+
+def _take(lock: Any) -> bool:
+    """Take a lock that others hold for a blink to look whether it is held."""
+    deadline = time.monotonic() + _TAKE_OVER_SECONDS
+    while True:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+class _Served:
+    """A run that is being served: its follower, and how often in a row it failed."""
+
+    def __init__(self, follower: Follower) -> None:
+        self.follower = follower
+        self.failures = self.tries = 0
+        self.next_at = 0.0
+
+    def failed(self, text: str) -> bool:
+        """Note a failure; tell whether it is time to give the run up, for a later catch-up."""
+        self.failures += 1
+        self.next_at = time.monotonic() + min(_LONGEST_WAIT_SECONDS, 2 ** min(self.failures, 5) / 2)
+        self.follower.trouble(text)
+        self.tries += not self.follower.live
+        return self.tries >= _TRIES
+
+    def succeeded(self) -> None:
+        self.failures = self.tries = 0
+        self.next_at = 0.0
+
+
+def _serve(workspace: Workspace, uri: str, wishes: Path, caught_up: bool) -> None:
+    served: dict[str, _Served] = {}
+    if not any(wishes.iterdir()):  # another one died at work
+        _leftovers(workspace, uri, served)
+    idle_since = time.monotonic()
+    while workspace.root.is_dir():
+        _hear(workspace, uri, wishes, served)
+        more = False
+        for run_id, run in list(served.items()):
+            if run.next_at > time.monotonic():
+                continue
+            ended = None
+            try:
+                more = run.follower.advance() or more
+            except Exception as error:  # noqa: BLE001 - whatever the store does, no run is harmed; it is said
+                if _is_ours(error):
+                    traceback.print_exc()
+                if run.failed(_reason(workspace, error)):
+                    ended = "given up"
+                if _is_away(error):
+                    for other in served.values():
+                        other.next_at = max(other.next_at, run.next_at)
+            else:
+                run.succeeded()
+                if not caught_up:
+                    # The store is there: bring what was left behind when it was not.
+                    caught_up = True
+                    _leftovers(workspace, uri, served)
+            folder = run.follower.folder
+            if ended or is_whole(folder, run.follower.state) or not folder.identity.is_file():
+                run.follower.release()
+                del served[run_id]
+        if served or any(wishes.iterdir()):
+            idle_since = time.monotonic()
+            if not more:
+                time.sleep(_INTERVAL_SECONDS)
+        elif time.monotonic() - idle_since > _LINGER_SECONDS:
+            return
+        else:
+            time.sleep(0.1)
+
+
+def _hear(workspace: Workspace, uri: str, wishes: Path, served: dict[str, _Served]) -> None:
+    """Take up the runs that are wished for; one that failed is tried again at once."""
+    for wish in sorted(wishes.iterdir()):
+        folder = place_of(workspace, wish.name)
+        known = served.get(wish.name)
+        if known is not None and (folder is None or known.follower.folder.path != folder.path):
+            known.follower.release()  # it went to the trash, or came back
+            del served[wish.name]
+            known = None
+        if known is not None:
+            known.succeeded()
+        elif folder is not None and not _take_up(workspace, uri, folder, served):
+            continue  # another process is at it: the wish stays
+        wish.unlink(missing_ok=True)
+
+
+def _take_up(workspace: Workspace, uri: str, folder: RunFolder, served: dict[str, _Served]) -> bool:
+    try:
+        follower = Follower(workspace, folder)
+    except BusyError:
+        return False
+    if follower.uri != uri:
+        follower.release()
+    else:
+        served[folder.run_id] = _Served(follower)
+    return True
+
+
+def _leftovers(workspace: Workspace, uri: str, served: dict[str, _Served]) -> None:
+    for path in folders.folders(workspace):
+        folder = RunFolder(path)
+        state = folder.read_json(folder.tracking)
+        if state.get("uri") and folder.run_id not in served and not is_whole(folder, state):
+            _take_up(workspace, uri, folder, served)
+
+
+def _is_away(error: Exception) -> bool:
+    """Tell whether an error speaks of the store, and not of one run."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return bool(error.get_http_status_code() >= 500)
+    return isinstance(error, database.OtherVersionError | sqlite3.Error | ConnectionError | TimeoutError)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Tell whether an error is a fault of this program, to be found in the log with its traceback."""
+    return not isinstance(error, OSError | sqlite3.Error | database.OtherVersionError) and not hasattr(
+        error, "get_http_status_code"
+    )
+
+
+def _reason(workspace: Workspace, error: Exception) -> str:
+    if isinstance(error, database.OtherVersionError):
+        return store.other_version(workspace, error)
+    # SQLAlchemy puts what happened between hints and the whole statement.
+    lines = [line for line in str(error).splitlines() if line and not line.startswith(_HINTS)]
+    return f"{type(error).__name__}: {lines[0] if lines else error}"[:500]
 
 
 def replicate(workspace: Workspace, folder: RunFolder) -> str:
-    """Follow a run until it has ended and is whole in MLflow; return the MLflow run id.
-
-    A run that is resumed at once after a kill may still have its first replicator, which goes on following
-    it: two would log every point twice, so another one waits for the end of the first.
-    """
-    with folder.tracking_lock.open("w") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        return _follow(workspace, folder)
-
-
-def _follow(workspace: Workspace, folder: RunFolder) -> str:
-    record = Record(folder.path, keep_curves=False)
-    record.refresh()
-    conf = record.conf()
-    settings = conf.get("tracking", {})
-    state = folder.read_json(folder.tracking)
-    # A run stays in the store that it began in, whatever the environment says later.
-    uri = str(state.get("uri") or store.tracking_uri(workspace, settings.get("uri")))
-    api, experiment = store.ensure_experiment(
-        workspace, uri, settings.get("experiment", "spectral_prediction")
-    )
-    if not state.get("run_id"):
-        state = {"uri": uri, "experiment_id": experiment, "run_id": _create(api, experiment, record, conf)}
-        state["cursor"] = 0
-        write_json(folder.tracking, state)
-    run_id = str(state["run_id"])
-    if state.pop("closed", None) is not None and record.live:
-        api.update_run(run_id, status="RUNNING")  # resumed: it was closed as stopped, failed or killed
-    tail = Tail(folder.events, int(state.get("cursor", 0)))
-    while True:
-        record.refresh()
-        ended = not record.live
-        events = tail.poll(1_000_000)
-        _log(api, run_id, events)
-        if events:
-            write_json(folder.tracking, state | {"cursor": tail.offset})
-        elif ended:
-            break
-        else:
-            time.sleep(_INTERVAL_SECONDS)
-    _close(api, run_id, folder, record)
-    write_json(folder.tracking, state | {"cursor": tail.offset, "closed": record.state})
-    return run_id
-
-
-def _create(api: Any, experiment: str, record: Record, conf: dict[str, Any]) -> str:
-    """Make the MLflow run with its parameters and tags, all known before training; return its id."""
-    from mlflow.entities import Param
-
-    identity = record.identity
-    git = identity.get("git") or {}
-    tags = {
-        "mlflow.runName": record.name,
-        "mlflow.user": str(identity.get("user", "")),
-        "mlflow.source.name": str(record.source or "spectui"),
-        "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": str(conf.get("description", "")),
-        "spectui.run_id": record.run_id,
-        "spectui.host": str(identity.get("host", "")),
-    }
-    if git.get("commit"):
-        tags["mlflow.source.git.commit"] = git["commit"]
-    # A try that broke off half-way has made it already: it is filled, not made twice.
-    made = api.search_runs([experiment], f"tags.`spectui.run_id` = '{record.run_id}'", max_results=1)
-    run = (
-        made[0]
-        if made
-        else api.create_run(
-            experiment, start_time=int(record.created_at * 1000), tags=tags, run_name=record.name
-        )
-    )
-    parameters = [Param(_key(key), _parameter(value)) for key, value in flatten(conf).items()]
-    for first in range(0, len(parameters), 100):
-        api.log_batch(run.info.run_id, params=parameters[first : first + 100], synchronous=True)
-    return str(run.info.run_id)
-
-
-def _log(api: Any, run_id: str, events: list[dict[str, Any]]) -> None:
-    """Log what the events say: epoch values by epoch, step values (one a record) by global step."""
-    from mlflow.entities import Metric, RunTag
-
-    metrics: list[Any] = []
-    tags: list[Any] = []
-    for event in events:
-        stamp = int(event.get("time", 0) * 1000)
-        if event["kind"] == "epoch":
-            pairs = [(name, value, event["epoch"]) for name, value in event["values"].items()]
-        elif event["kind"] == "steps" and event["step"]:
-            pairs = [
-                (f"step/{name}", column[-1], event["step"][-1]) for name, column in event["columns"].items()
-            ]
-        elif event["kind"] == "pace":
-            pairs = [(f"step/{name}", value, event["step"]) for name, value in event["values"].items()]
-        elif event["kind"] == "test":
-            pairs = [
-                (f"test_{name}", value, event.get("epoch", 0)) for name, value in event["values"].items()
-            ]
-        elif event["kind"] == "nonfinite":
-            tags.append(RunTag("spectui.first_nonfinite", f"{event['what']}@{event['step']}"))
-            continue
-        else:
-            continue
-        metrics += [
-            Metric(_key(name), float(number(value)), stamp, step)
-            for name, value, step in pairs
-            if isinstance(number(value), int | float)
-        ]
-    for first in range(0, len(metrics), _POINTS_A_BATCH):
-        api.log_batch(run_id, metrics=metrics[first : first + _POINTS_A_BATCH], synchronous=True)
-    if tags:
-        api.log_batch(run_id, tags=tags, synchronous=True)
-
-
-def _close(api: Any, run_id: str, folder: RunFolder, record: Record) -> None:
-    """Log the artifacts and set how the run ended."""
-    from engine.figures import draw_curves
-
-    full = Record(folder.path)
-    full.refresh()
-    drawn = {p.name for p in folder.figures.glob("*.pdf")}
-    if not {"loss_curve.pdf", "lr_curve.pdf"} <= drawn:
-        draw_curves(full)
-    for figure in sorted(folder.figures.glob("*.pdf")):
-        api.log_artifact(run_id, str(figure))
-    texts = (folder.conf, folder.split, folder.log, folder.metrics, folder.metrics_feh, folder.confusion_feh)
-    for path in (*texts, folder.model_text):
-        if path.is_file() and path.stat().st_size:
-            api.log_artifact(run_id, str(path))
-    best = folder.checkpoints / "best.pt"
-    if best.is_file():
-        api.log_artifact(run_id, str(best), "checkpoints")
-    for table in sorted(folder.predictions.glob("*.csv")):
-        api.log_artifact(run_id, str(table), "predictions")
-    api.set_tag(run_id, "spectui.state", record.state)
-    ended = record.ended_at
-    api.set_terminated(run_id, STATUS[record.state], end_time=int((ended or time.time()) * 1000))
-
-
-def _key(name: str) -> str:
-    """Return a name that MLflow accepts."""
-    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)[:250]
-
-
-def _parameter(value: Any) -> str:
-    if isinstance(value, float) and math.isfinite(value):
-        return repr(value)
-    return "null" if value is None else str(value)[:6000]
+    """Follow one run in this process until it is whole in MLflow; return the MLflow run id."""
+    follower = Follower(workspace, folder)
+    try:
+        while True:
+            more = follower.advance()
+            if is_whole(folder, follower.state):
+                return follower.run_id
+            if not more:
+                time.sleep(_INTERVAL_SECONDS)
+    finally:
+        follower.release()
 
 
 def main(argv: list[str]) -> int:
-    """Replicate, trying again while the run lives and a few times after; the rest is for a later catch-up."""
+    os.nice(_NICE)  # training first
     workspace = Workspace(Path(argv[0]))
-    folder = RunFolder(workspace.runs / argv[1])
-    failures = tries = 0
-    while tries < _TRIES:
-        if failures:
-            time.sleep(min(30, 2 ** min(failures, 5) / 2))
-        try:
-            replicate(workspace, folder)
-        except Exception:  # noqa: BLE001 - whatever the store does, the run must not be harmed; said in mlflow.log
-            traceback.print_exc()
-            record = Record(folder.path, keep_curves=False)
-            record.refresh()
-            failures, tries = failures + 1, tries + (not record.live)
-        else:
-            return 0
-    print(f"not replicated after {_TRIES} tries; the events stay in {folder.events}", file=sys.stderr)
-    return 1
+    serve(workspace, os.environ.get(_URI) or store.tracking_uri(workspace, None))
+    return 0
 
 
 if __name__ == "__main__":
-    os.environ.update(store.QUIET)
+    os.environ.update({name: value for name, value in store.QUIET.items() if name not in os.environ})
     sys.exit(main(sys.argv[1:]))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _TRACKING_PATIENCE_SECONDS = 90.0
+_STALLED_PATIENCE_SECONDS = 30.0
+_AWAY_PATIENCE_SECONDS = 5.0
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -84,16 +86,32 @@ def _short(value: float | None) -> str:
 def wait_for_tracking(
     workspace: Workspace, run: folders.RunFolder, conf: Any, tracker: Any, report: Report, stop: Stop
 ) -> None:
-    """Give replication time to finish, so that a script finds the run in MLflow when we return."""
-    deadline = time.monotonic() + _TRACKING_PATIENCE_SECONDS
+    """Give replication time to finish, so that a script finds the run in MLflow when we return.
+
+    A store that is away gets less of it: whatever is not there then comes later, by itself or by `sync`.
+    """
+    began = moved = time.monotonic()
+    stood = _progress(run)
     said = stop.asked = False  # from here on a wish to stop ends the waiting
-    while tracker.poll() is None and time.monotonic() < deadline and not stop.asked:
-        if not said and deadline - time.monotonic() < _TRACKING_PATIENCE_SECONDS - 2:
+    while (answer := tracker.poll()) is None and not stop.asked:
+        now, stands = time.monotonic(), _progress(run)
+        if stands != stood:
+            stood, moved = stands, now
+        patience = _AWAY_PATIENCE_SECONDS if tracker.problem() else _STALLED_PATIENCE_SECONDS
+        if now - moved > patience or now - began > _TRACKING_PATIENCE_SECONDS:
+            break
+        if not said and now - began > 2:
             report.line(say("train.waiting_tracking"))
             said = True
         time.sleep(0.1)
-    if tracker.poll() == 0:
+    if answer == 0:
         tracked = run.read_json(run.tracking)
         report.line(say("train.tracked", experiment=conf.tracking.experiment, run_id=tracked.get("run_id")))
     else:
-        report.line(say("train.not_tracked", log=workspace.relative(run.tracking_log)))
+        log = workspace.relative(run.tracking_log)
+        report.line(say("train.not_tracked", log=log, run=run.run_id))
+
+
+def _progress(run: folders.RunFolder) -> tuple[Any, ...]:
+    state = run.read_json(run.tracking)
+    return tuple(state.get(name) for name in ("run_id", "cursor", "status", "closed"))

@@ -33,7 +33,7 @@ from typing import Any
 
 from engine.runs import select
 from engine.track import listing, read
-from engine.track.follow import StoreFeed
+from engine.track.feed import StoreFeed
 from engine.workspace import Workspace
 
 PAGE = 100

@@ -17,7 +17,7 @@ PURE = (
     "engine.figures.predictions", "engine.spectra.label_units",
     "engine.train.attempt", "engine.train.report", "engine.train.stop", "engine.workspace",
     "engine.course", "engine.cli.schedule", "engine.cli.queueing", "engine.runs.queue_owner",
-    "engine.track.follow", "engine.track.remote",
+    "engine.track.feed", "engine.track.follow", "engine.track.remote",
 )  # fmt: skip
 
 

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from engine.conf.load import flatten
 from engine.track import replicate
+from engine.track.follow import BusyError
 
 from .conftest import CONF, House, Trial, wait_for
 
@@ -68,7 +68,7 @@ def every_point_once(house: House, trial: Trial) -> None:
     for event in trial.events("epoch"):
         assert {(name, event["epoch"]) for name in event["values"]} <= there
     for event in trial.events("steps"):
-        assert {(f"step/{name}", event["step"][-1]) for name in event["columns"]} <= there
+        assert {(f"step/{name}", step) for name in event["columns"] for step in event["step"]} <= there
     (test,) = trial.events("test")
     assert {(f"test_{name}", test["epoch"]) for name in test["values"]} <= there | {
         (f"test_{name}", test["epoch"])
@@ -104,22 +104,18 @@ with open(sys.argv[1], "w") as lock:
 """
 
 
-def test_a_second_replicator_waits_for_the_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_replicator_leaves_a_run_to_the_first(house: House) -> None:
     """A store that keeps every point it is given would have them twice."""
     run = house.train("tracking.enabled=false").run
-    followed: list[str] = []
-    monkeypatch.setattr(replicate, "_follow", lambda workspace, folder: followed.append(folder.run_id))
     command = [sys.executable, "-c", HOLDER, str(run.tracking_lock)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdin is not None and first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        second = Thread(target=replicate.replicate, args=(house.workspace, run))
-        second.start()
-        second.join(0.3)
-        assert followed == []
+        with pytest.raises(BusyError):
+            replicate.replicate(house.workspace, run)
         first.stdin.close()
-        second.join(30)
-    assert followed == [run.run_id]
+        first.wait(30)
+    assert replicate.replicate(house.workspace, run) == run.read_json(run.tracking)["run_id"]
 
 
 def test_killed_while_it_is_tested(house: House) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,11 @@ import pytest
 from engine.conf.load import Resolved, flatten, resolve
 from engine.runs import find
 from engine.runs.events import EventLog, Tail
-from engine.runs.folder import RunFolder, note_process
+from engine.runs.folder import RunFolder, note_process, write_json
 from engine.runs.process import identify
 from engine.runs.record import Record
-from engine.track import read, replicate
+from engine.track import facts, follow, read, replicate, store
+from engine.track.follow import Follower
 from engine.train import attempt, closing
 from engine.train.report import Report
 from engine.train.stop import Stop
@@ -63,9 +63,14 @@ def test_the_store_says_what_the_events_say(mlflow_store: Workspace, finished: R
     for name in names:
         wanted = [(e["epoch"], e["values"][name]) for e in epochs if name in e["values"]]
         assert read.metric_history(database, run_id, name) == wanted, name
-    steps = [(e["step"][-1], e["columns"]["batch_loss"][-1]) for e in events_of(finished, "steps")]
-    assert read.metric_history(database, run_id, "step/batch_loss") == steps
-    assert len(steps) == 9
+    for name in ("batch_loss", "learning_rate", "gradient_norm"):
+        steps = [
+            pair
+            for e in events_of(finished, "steps")
+            for pair in zip(e["step"], e["columns"][name], strict=True)
+        ]
+        assert read.metric_history(database, run_id, f"step/{name}") == steps
+        assert len(steps) == 9
     (test,) = events_of(finished, "test")
     assert read.metric_history(database, run_id, "test_Teff_mae") == [
         (test["epoch"], test["values"]["Teff_mae"])
@@ -110,7 +115,7 @@ def test_no_point_is_logged_twice(mlflow_store: Workspace, finished: RunFolder) 
     assert points(mlflow_store) == before
     # The cursor was lost after the points were logged: a crash between the two.
     state = finished.read_json(finished.tracking)
-    replicate.write_json(finished.tracking, state | {"cursor": 0})
+    write_json(finished.tracking, state | {"cursor": 0})
     assert replicate.replicate(mlflow_store, finished) == run_id
     assert points(mlflow_store) == before
     # All was lost: the run of the store is found by its tag.
@@ -123,24 +128,24 @@ def test_no_point_is_logged_twice(mlflow_store: Workspace, finished: RunFolder) 
 def test_a_store_that_goes_away_half_way_is_caught_up(
     mlflow_store: Workspace, finished: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = replicate._log, []
+    real, calls = Follower._log, []
 
-    def flaky(api: Any, run_id: str, events: list[dict[str, Any]]) -> None:
+    def flaky(self: Follower, events: list[dict[str, Any]]) -> None:
         calls.append(len(events))
         if len(calls) == 2:
             raise ConnectionError("the server is away")
-        real(api, run_id, events)
+        real(self, events)
 
-    tail_poll = Tail.poll
-    monkeypatch.setattr(replicate, "_log", flaky)
-    monkeypatch.setattr(replicate.Tail, "poll", lambda self, limit=None: tail_poll(self, limit and 500))
-    monkeypatch.setattr(replicate.time, "sleep", lambda seconds: None)
-    assert replicate.main([str(mlflow_store.root), finished.run_id]) == 0
-    monkeypatch.undo()
+    monkeypatch.setattr(Follower, "_log", flaky)
+    monkeypatch.setattr(follow, "_BYTES_AT_ONCE", 500)
+    with pytest.raises(ConnectionError):
+        replicate.replicate(mlflow_store, finished)
+    run_id = replicate.replicate(mlflow_store, finished)
     assert len(calls) > 4
     (stored,) = read.stored_runs(mlflow_store.mlflow_db)
+    assert stored.mlflow_run_id == run_id
     wanted = [(e["epoch"], e["values"]["val_loss"]) for e in events_of(finished, "epoch")]
-    assert read.metric_history(mlflow_store.mlflow_db, stored.mlflow_run_id, "val_loss") == wanted
+    assert read.metric_history(mlflow_store.mlflow_db, run_id, "val_loss") == wanted
 
 
 def test_tries_end_some_time_after_the_run_but_not_while_it_lives(
@@ -149,19 +154,26 @@ def test_tries_end_some_time_after_the_run_but_not_while_it_lives(
     run, tries = new_run(), []
     note_process(run)
 
-    def away(*_: Any) -> str:
+    def away(_: Follower) -> bool:
         tries.append(1)
         if len(tries) == 12:
             ended(run, "finished")
         raise ConnectionError("the server is away")
 
-    monkeypatch.setattr(replicate, "replicate", away)
-    waits: list[float] = []
-    monkeypatch.setattr(replicate.time, "sleep", waits.append)
-    assert replicate.main([str(mlflow_store.root), run.run_id]) == 1
+    now = [0.0]
+    monkeypatch.setattr(Follower, "advance", away)
+    monkeypatch.setattr(replicate.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(replicate.time, "monotonic", lambda: now[0])
+    uri = store.tracking_uri(mlflow_store, None)
+    wishes = replicate.place(mlflow_store, uri) / "wishes"
+    wishes.mkdir(parents=True)
+    (wishes / run.run_id).touch()
+    replicate.serve(mlflow_store, uri)
     assert len(tries) == 11 + replicate._TRIES
-    assert len(waits) == len(tries) - 1, "nobody waits after the last try"
-    assert max(waits) <= 30
+    assert now[0] < 32 * len(tries)
+    assert not list(wishes.iterdir())
+    assert "the server is away" in run.read_json(run.tracking)["problem"]["text"]
+    assert run.tracking_log.read_text().count("the server is away") == len(tries)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +188,9 @@ def test_the_status_says_how_the_run_ended(
     replicate.replicate(mlflow_store, run)
     (stored,) = read.stored_runs(mlflow_store.mlflow_db)
     assert (stored.status, stored.state) == (status, outcome)
-    assert stored.tags.get("spectui.first_nonfinite") == ("loss@7" if bad else None)
+    for name in ("spectui.first_nonfinite", "spectui.nonfinite", "spectui.diverged"):
+        assert stored.tags.get(name) == ("loss@7" if bad else None)
+    assert stored.tags["spectui.exit_code"] == "1"
 
 
 def test_an_engine_that_vanished_is_closed_as_killed(
@@ -193,15 +207,18 @@ def test_an_engine_that_vanished_is_closed_as_killed(
     assert stored.ended_at is not None
     assert math.isnan(read.metric_history(mlflow_store.mlflow_db, run_id, "train_loss")[0][1])
     assert read.metric_history(mlflow_store.mlflow_db, run_id, "val_loss") == [(1, math.inf)]
+    assert stored.tags["spectui.first_nonfinite"] == "train_loss@1"
+    assert stored.tags["spectui.nonfinite"] == "train_loss@1, val_loss@1"
+    assert stored.tags["spectui.start_time"] == "1"
     assert (run.figures / "loss_curve.pdf").read_bytes().startswith(b"%PDF"), "drawn by who noticed the death"
 
 
 def test_names_and_values_that_mlflow_refuses_are_made_fit() -> None:
-    assert replicate._key("val_[C/Fe](x)@é") == "val__C/Fe__x__é"
-    assert len(replicate._key("x" * 999)) == 250
-    assert replicate._parameter(1e-4) == "0.0001"
-    assert replicate._parameter(None) == "null"
-    assert len(replicate._parameter("x" * 9999)) == 6000
+    assert facts.key("val_[C/Fe](x)@é") == "val__C/Fe__x__é"
+    assert len(facts.key("x" * 999)) == 250
+    assert facts.parameter(1e-4) == "0.0001"
+    assert facts.parameter(None) == "null"
+    assert len(facts.parameter("x" * 9999)) == 6000
 
 
 @pytest.mark.e2e
@@ -240,10 +257,10 @@ def test_a_killed_engine_is_closed_as_killed_by_its_replicator(
 def test_a_server_that_is_not_there_never_costs_a_run(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[replicate.Tracker] = []
     real = replicate.start
 
-    def remember(*arguments: Any) -> subprocess.Popen[bytes]:
+    def remember(*arguments: Any) -> replicate.Tracker:
         started.append(real(*arguments))
         return started[-1]
 
@@ -253,12 +270,15 @@ def test_a_server_that_is_not_there_never_costs_a_run(
     try:
         assert attempt.foreground(workspace, resolve(workspace, "tiny", sets=sets), Stop()) == 0
     finally:
-        for process in started:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for tracker in started:
+            assert tracker._process is not None
+            os.killpg(tracker._process.pid, signal.SIGKILL)
+            tracker._process.wait()
     (record,) = find.records(workspace)
     assert record.state == "finished"
-    assert f"not in MLflow yet (see runs/{record.run_id}/mlflow.log)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"not in MLflow yet (see runs/{record.run_id}/mlflow.log)" in said
+    assert f"spectui sync {record.run_id}" in said
 
 
 def test_a_wish_to_stop_ends_the_waiting_for_mlflow(
@@ -267,6 +287,9 @@ def test_a_wish_to_stop_ends_the_waiting_for_mlflow(
     class Slow:
         def poll(self) -> None:
             stop.asked = True
+
+        def problem(self) -> str:
+            return ""
 
     stop = Stop()
     stop.asked = True  # what stopped the training is no wish to leave MLflow without its end

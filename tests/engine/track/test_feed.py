@@ -17,7 +17,7 @@ import pytest
 from engine.runs import select
 from engine.runs.process import identify
 from engine.track import listing, read, remote, store
-from engine.track.follow import StoreFeed
+from engine.track.feed import StoreFeed
 from engine.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("mlflow")
