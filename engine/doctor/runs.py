@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.doctor.check import MENDED, OK, PROBLEM, WARNING, Check
-from engine.runs import about, crew, death, find, trash
+from engine.runs import about, crew, death, find, queue, trash
 from engine.runs.folder import RunFolder
 from engine.runs.process import Identity, hold_lock, is_alive, send
 from engine.runs.record import Record
@@ -170,7 +169,6 @@ def _queue(workspace: Workspace, records: list[Record], repair: bool) -> Iterato
     waiting = [record for record in records if record.state == "queued"]
     if not waiting:
         return
-    queue = importlib.import_module("engine.runs.queue")
     if queue.owners(workspace):
         return
     if repair:

@@ -5,7 +5,6 @@ Two who change it at once lose nothing: each change is made to what is there, un
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -74,10 +73,8 @@ def follow_up(record: Record) -> None:
         return
     if not (record.conf().get("tracking") or {}).get("enabled", True):
         return
-    try:
-        sync = importlib.import_module("engine.track.sync")
-    except ModuleNotFoundError:
-        return
+    from engine.track import sync
+
     sync.start(Workspace(record.folder.path.parent.parent), record.folder)
 
 

@@ -6,7 +6,6 @@ Each act refuses in one line what it cannot do, and leaves nothing half-done. No
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from engine.conf.load import Resolved, from_plain, resolve, to_yaml
 from engine.errors import BadInput
 from engine.runs import find, folder
 from engine.runs import launch as launching
+from engine.runs import queue as waiting_line
 from engine.runs.about import follow_up, note, rename, tag
 from engine.runs.folder import RunFolder
 from engine.runs.record import Record
@@ -109,7 +109,7 @@ def launch(
             )  # fmt: skip
             made.append(one)
         if queue:
-            importlib.import_module("engine.runs.queue").add(workspace, [one.run_id for one in made])
+            waiting_line.add(workspace, [one.run_id for one in made])
             return [Launched(one, None) for one in made]
     except BaseException:
         for one in made:

@@ -7,7 +7,6 @@ it, right before the signal. A run in a shell's session never costs the shell.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import signal
 import time
 from collections.abc import Callable
@@ -80,7 +79,6 @@ def stop(
     if not record.live:
         return _result(record, "none", True)
     if record.state == "queued":
-        queue = importlib.import_module("engine.runs.queue")
         try:
             queue.take_out(Workspace(record.folder.path.parent.parent), record.run_id)
         except BadInput:

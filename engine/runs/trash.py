@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import importlib
 import os
 import shutil
 import time
@@ -63,7 +62,7 @@ def remove(workspace: Workspace, record: Record) -> None:
         record.refresh()
         if record.stored is None:
             _check_free(record)
-        elif record.stored.get("live"):
+        elif record.stored.ended_at is None:
             raise BadInput(say("trash.live_in_mlflow", run=record.run_id))
         trash.mkdir(exist_ok=True)
         target = RunFolder(trash / record.run_id)
@@ -75,7 +74,7 @@ def remove(workspace: Workspace, record: Record) -> None:
         record.folder.path.rename(target.path)
         with contextlib.suppress(OSError):  # on a full disk too: the time is the folder's own then
             write_json(target.path / _REMOVED, {"removed": time.time(), "user": _user()})
-    _mlflow("start_forget", workspace, target)
+    _mlflow("forget", workspace, target)
 
 
 def listing(workspace: Workspace) -> list[Trashed]:
@@ -102,7 +101,7 @@ def restore(workspace: Workspace, words: Sequence[str]) -> list[str]:
             back = workspace.runs / one.run_id
             one.path.rename(back)
             (back / _REMOVED).unlink(missing_ok=True)
-            _mlflow("start_restore", workspace, RunFolder(back))
+            _mlflow("restore", workspace, RunFolder(back))
     return [one.run_id for one in picked]
 
 
@@ -201,9 +200,10 @@ def _check_free(record: Record) -> None:
 
 def _remove_stored(workspace: Workspace, target: RunFolder, record: Record) -> None:
     """Leave a stub of a run that only MLflow knows, and have MLflow soft-delete it."""
-    from engine.track import soft_delete, store
+    from engine.track import soft_delete
 
-    mlflow_run_id, uri = str((record.stored or {})["run_id"]), store.tracking_uri(workspace, None)
+    assert record.stored is not None
+    mlflow_run_id, uri = record.stored.mlflow_run_id, record.stored.uri
     making = target.path.with_name(f"{_EMPTYING}{target.run_id}")
     making.mkdir(exist_ok=True)
     stub = RunFolder(making)
@@ -250,11 +250,9 @@ def _mlflow(act: str, workspace: Workspace, folder: RunFolder) -> None:
     """Have MLflow follow, in a process of its own, where a run is known there."""
     if not folder.tracking.is_file():
         return
-    try:
-        sync = importlib.import_module("engine.track.sync")
-    except ModuleNotFoundError:
-        return
-    getattr(sync, act)(workspace, folder)
+    from engine.track import sync
+
+    (sync.start_forget if act == "forget" else sync.start_restore)(workspace, folder)
 
 
 def _user() -> str:
