@@ -93,8 +93,10 @@ def build(program: str) -> Parser:
     train.add_argument("--run", help=argparse.SUPPRESS)
     train.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
     resume = add("resume", "training:resume")
-    resume.add_argument("run", metavar="RUN", help=say("cli.run"))
+    resume.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    resume.add_argument("--detach", action="store_true", help=say("cli.detach"))
     _process_options(resume)
+    _add_acts(add)
 
     confs = add("confs", "things:confs", json=True)
     confs.set_defaults()
@@ -216,6 +218,62 @@ def _later(target: str) -> Callable[[argparse.Namespace], int]:
         return int(getattr(importlib.import_module(f"engine.cli.{module}"), function)(arguments))
 
     return act
+
+
+def _add_acts(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the verbs that act on runs."""
+    launch = add("launch", "acting:launch", json=True)
+    launch.add_argument("confs", nargs="*", metavar="CONF", help=say("cli.conf"))
+    _training_options(launch)
+    launch.add_argument("--from", dest="from_run", metavar="RUN", help=say("cli.from_run"))
+    launch.add_argument("--partial", action="store_true", help=say("cli.partial"))
+    launch.add_argument("--queue", action="store_true", help=say("cli.queue"))
+    _process_options(launch)
+
+    stop = add("stop", "acting:stop", json=True)
+    stop.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    stop.add_argument("--now", action="store_true", help=say("cli.stop_now"))
+    stop.add_argument("--grace", type=_seconds, metavar="S", help=say("cli.grace"))
+
+    rerun = add("rerun", "acting:rerun", json=True)
+    rerun.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    rerun.add_argument("--set", action="append", default=[], dest="sets", metavar="K=V", help=say("cli.set"))
+    rerun.add_argument("--name", metavar="NAME", help=say("cli.model_id"))
+    rerun.add_argument("--from-weights", action="store_true", help=say("cli.from_weights"))
+    rerun.add_argument("--queue", action="store_true", help=say("cli.queue"))
+    rerun.add_argument("--foreground", action="store_true", help=say("cli.foreground"))
+
+    rename = add("rename", "acting:rename")
+    rename.add_argument("run", metavar="RUN", help=say("cli.run"))
+    rename.add_argument("name", metavar="NAME", help=say("cli.new_name"))
+    note = add("note", "acting:note", json=True)
+    note.add_argument("run", metavar="RUN", help=say("cli.run"))
+    note.add_argument("text", nargs="?", metavar="TEXT", help=say("cli.note_text"))
+    tag = add("tag", "acting:tag", json=True)
+    tag.add_argument("words", nargs="+", metavar="RUN|K=V|K-", help=say("cli.tag_words"))
+
+    remove = add("rm", "trash:rm", json=True)
+    remove.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    remove.add_argument("--yes", action="store_true", help=say("cli.do_not_ask"))
+    trash = add("trash", "trash:listing", json=True)
+    trash_verbs = trash.add_subparsers(dest="sub", metavar=say("cli.sub"), parser_class=Parser)
+    add_trash = _adder(trash_verbs, "trash.")
+    add_trash("list", "trash:listing", json=True)
+    restore = add_trash("restore", "trash:restore", json=True)
+    restore.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    empty = add_trash("empty", "trash:empty", json=True)
+    empty.add_argument("runs", nargs="*", metavar="RUN", help=say("cli.run"))
+    empty.add_argument("--yes", action="store_true", help=say("cli.do_not_ask"))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e7:
+        raise argparse.ArgumentTypeError(say("cli.seconds"))
+    return seconds
 
 
 def _count(text: str) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from engine import exit_codes, workspace
-from engine.conf.load import Resolved, from_plain, resolve
+from engine.conf.load import Resolved, resolve
 from engine.conf.schema import KNOWN_FLAGS
 from engine.errors import BadInput
-from engine.runs import find
+from engine.runs import acts, find
 from engine.runs.folder import RunFolder
+from engine.runs.record import Record
 from engine.train import attempt, told
 from engine.train.report import Report
 from engine.train.stop import Stop, Stopped
@@ -36,19 +36,13 @@ def train(arguments: argparse.Namespace) -> int:
     processes = _processes(arguments)
     if processes.node > 0:
         return take_part(here, processes, stop)
+    if arguments.run and processes.several:
+        return supervise(here, RunFolder(here.runs / arguments.run), processes, stop, Report())
     if arguments.run:
         return attempt.detached(here, arguments.run, stop, again=arguments.again)
-    parent, source = _source(here, arguments.from_run)
-    flags = {name: str(v) for name in KNOWN_FLAGS if (v := getattr(arguments, name)) is not None}
-    if arguments.conf is None and "model" not in flags and not arguments.model_conf and parent is None:
-        raise BadInput(say("cli.nothing_to_train"))
-    if arguments.conf is None and parent is not None:
-        resolved = _conf_of(here, parent, arguments, flags)
-    else:
-        resolved = resolve(
-            here, arguments.conf, sets=arguments.sets, flags=flags, model_conf=arguments.model_conf
-        )
-    parent_id = None if parent is None else parent.run_id
+    weights = acts.weights_of(here, arguments.from_run) if arguments.from_run else None
+    parent_id, source = (None, None) if weights is None else (weights.run_id, weights.checkpoint)
+    resolved = wanted(here, arguments, arguments.conf, weights)
     if not processes.several:
         return attempt.foreground(
             here, resolved, stop, parent=parent_id, source=source, partial=arguments.partial
@@ -65,14 +59,31 @@ def train(arguments: argparse.Namespace) -> int:
     return supervise(here, run, processes, stop, report)
 
 
+def wanted(
+    here: Workspace, arguments: argparse.Namespace, conf: str | None, weights: acts.Weights | None
+) -> Resolved:
+    """Return the conf that a command means: the one named, or that of the run whose weights are taken."""
+    flags = {name: str(v) for name in KNOWN_FLAGS if (v := getattr(arguments, name)) is not None}
+    parent = None if weights is None else weights.run
+    if conf is None and "model" not in flags and not arguments.model_conf and parent is None:
+        raise BadInput(say("cli.nothing_to_train"))
+    if conf is None and parent is not None:
+        return acts.conf_of(here, Record(parent.path), arguments.sets, flags, arguments.model_conf)
+    return resolve(here, conf, sets=arguments.sets, flags=flags, model_conf=arguments.model_conf)
+
+
 def resume(arguments: argparse.Namespace) -> int:
-    """Go on with a run from its newest checkpoint and return the exit code."""
+    """Go on with a run from its newest checkpoint and return the exit code; several go on detached."""
+    if arguments.detach or len(arguments.runs) > 1:
+        from engine.cli import acting
+
+        return acting.resume(arguments)
     stop = Stop.early()
     here = workspace.find(arguments.root)
     processes = _processes(arguments)
     if processes.node > 0:
         return take_part(here, processes, stop)
-    run = find.find(here, arguments.run, keep_curves=False)
+    run = find.find(here, arguments.runs[0], keep_curves=False)
     if not processes.several:
         return attempt.resume(here, run.run_id, stop)
     report = Report()
@@ -95,26 +106,3 @@ def _processes(arguments: argparse.Namespace) -> Processes:
     if processes.node >= processes.nodes:
         raise BadInput(say("cli.node_range", node=processes.node, nodes=processes.nodes))
     return processes
-
-
-def _source(here: Workspace, given: str | None) -> tuple[RunFolder | None, Path | None]:
-    """Return the run and the checkpoint that `--from` means: a run's best, or a checkpoint file of a run."""
-    if given is None:
-        return None, None
-    path = Path(given)
-    if path.suffix == ".pt" and path.is_file():
-        home = path.resolve().parent.parent
-        return (RunFolder(home) if (home / "run.json").is_file() else None), path.resolve()
-    folder = find.find(here, given, keep_curves=False).folder
-    for name in ("best.pt", "last.pt"):
-        if (folder.checkpoints / name).is_file():
-            return folder, folder.checkpoints / name
-    raise BadInput(say("train.from_nothing", run=folder.run_id))
-
-
-def _conf_of(
-    here: Workspace, run: RunFolder, arguments: argparse.Namespace, flags: dict[str, str]
-) -> Resolved:
-    """Return the conf of the run that weights come from, with this command's changes."""
-    resolved = resolve(here, run.conf, sets=arguments.sets, flags=flags, model_conf=arguments.model_conf)
-    return Resolved(from_plain(here, resolved.conf.plain(), str(run.conf)), resolved.source, resolved.patch)

@@ -6,10 +6,13 @@ A pid alone is not an identity: pids are reused and zombies answer. Identity her
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,16 +52,91 @@ def is_alive(identity: Identity) -> bool | None:
     return started is not None and started == identity.start_time
 
 
+def send(identity: Identity, number: int) -> bool:
+    """Send a signal to that very process; False when it is gone or on another host.
+
+    Where the system has handles for processes, no other process can take the pid in between.
+
+    Raises:
+        PermissionError: it belongs to another user.
+    """
+    if not hasattr(os, "pidfd_open"):
+        if not is_alive(identity):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(identity.pid, number)
+            return True
+        return False
+    try:
+        handle = os.pidfd_open(identity.pid)
+    except OSError:
+        return False
+    try:
+        if not is_alive(identity):
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def leads_session(identity: Identity) -> bool:
+    """Tell whether a living process leads a session of its own (a shell's child does not)."""
+    try:
+        return os.getsid(identity.pid) == identity.pid
+    except OSError:
+        return False
+
+
+def session_of(pid: int) -> int | None:
+    """Return the session of a living process."""
+    after = _stat(pid)
+    return None if after is None else int(after[3])
+
+
+def all_pids() -> Iterator[int]:
+    """Return every pid of this machine; none where there is no /proc."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, many times a second
+            if name.isdecimal():
+                yield int(name)
+
+
+def started_at(identity: Identity) -> float | None:
+    """Return when a process of this boot began, in seconds since 1970; None where that is not known."""
+    if not identity.start_time.isdecimal():
+        return None
+    try:
+        stat = Path("/proc/stat").read_text()
+    except OSError:
+        return None
+    booted = next((line.split()[1] for line in stat.splitlines() if line.startswith("btime ")), None)
+    ticks = os.sysconf("SC_CLK_TCK")
+    return None if booted is None else int(booted) + int(identity.start_time) / ticks
+
+
+def boot_id() -> str:
+    """Return what names this boot of this machine."""
+    return _boot_id()
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from the state on; None for a process that is gone or a zombie."""
+    try:
+        # The command name may hold spaces and brackets: count fields after the last ')'.
+        after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if not after or after[0] in "ZX" else after
+
+
 def _start_time(pid: int) -> str | None:
     """Return the start time of a process, None when it is gone or a zombie."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.joinpath("self").exists():
-        try:
-            # The command name may hold spaces and brackets: count fields after the last ')'.
-            after = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if after[0] in "ZX" else after[19]
+    if Path("/proc/self").exists():
+        after = _stat(pid)
+        return None if after is None else after[19]
     answer = subprocess.run(
         ["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.strip()

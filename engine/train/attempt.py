@@ -17,6 +17,7 @@ from engine.conf.load import Resolved, from_plain
 from engine.errors import BadInput
 from engine.figures import draw_curves
 from engine.runs import folder as folders
+from engine.runs.acts import refuse_to_resume
 from engine.runs.events import EventLog, Unheard
 from engine.runs.process import hold_lock
 from engine.runs.record import Record
@@ -146,7 +147,7 @@ def _resumable(
 ) -> tuple[folders.RunFolder, Any, tuple[Any, Any], int]:
     """Return a run that can be gone on with, its conf, its tables and split, and its lock, held."""
     run, record = _known(workspace, run_id)
-    resumable(record)
+    refuse_to_resume(record)
     conf = from_plain(workspace, record.conf(), str(run.conf))
     lock = hold_lock(run.lock)
     if lock is None:
@@ -156,18 +157,6 @@ def _resumable(
 
     starts.of_run(run, record, read[0].fingerprint)  # refused before anything is written
     return run, conf, read, lock
-
-
-def resumable(record: Record) -> None:
-    """Refuse to go on with a run that is at work or has finished.
-
-    Raises:
-        BadInput: it is, or has.
-    """
-    if record.live and record.state != "queued" and record.pid is not None:
-        raise BadInput(say("train.still_running", run=record.run_id, pid=record.pid))
-    if record.state == "finished":
-        raise BadInput(say("train.nothing_to_resume", run=record.run_id))
 
 
 def ranked(workspace: Workspace, run_id: str, stop: Stop) -> int:
@@ -249,7 +238,7 @@ def _attempt(
         if hold_lock(run.lock) is None:
             raise BadInput(say("train.busy", run=run.run_id))
         try:
-            folders.note_process(run, attempt=number)
+            folders.note_process(run, attempt=number, **told.to_note(run))
             events = EventLog(run.events)
         except OSError as error:
             if not closing.is_full(error):

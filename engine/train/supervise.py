@@ -8,6 +8,7 @@ says 1 for everything. No torch.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from engine.errors import BadInput
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder, note_process
 from engine.runs.launch import child_environment
-from engine.runs.process import hold_lock
+from engine.runs.process import hold_lock, identify
 from engine.train import told
 from engine.train.attempt import whole_record
 from engine.train.report import Report
@@ -72,7 +73,8 @@ def supervise(workspace: Workspace, run: RunFolder, processes: Processes, stop: 
         number = len(whole_record(run).attempts)
         count = processes.per_node * processes.nodes
         report.line(say("train.starting", count=count, machines=processes.nodes))
-        note_process(run, attempt=number + 1)
+        facts = told.to_note(run) | {"supervisor": identify().plain()}
+        note_process(run, attempt=number + 1, **facts)
         ended = _torchrun(workspace, run, processes, stop, report)
         record = whole_record(run)
         # an attempt that wrote nothing leaves the end of the one before
@@ -158,6 +160,7 @@ def _torchrun(
             cwd=workspace.root,
             env={"OMP_NUM_THREADS": _threads(processes.per_node)} | child_environment() | {
                 told.RUN: told.ANY_RUN if run is None else run.run_id, told.FOLDER: name,
+                told.SUPERVISOR: json.dumps(identify().plain()),
                 "SPECTUI_ROOT": str(workspace.root), "SPECTUI_LANG": language(),
                 "TORCH_CPP_LOG_LEVEL": "ERROR",
             },

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.runs.folder import write_json
+from engine.runs.folder import RunFolder, write_json
 from engine.runs.process import Identity, identify, is_alive
 
 FOLDER = "SPECTUI_TOLD"
@@ -21,6 +21,10 @@ FOLDER = "SPECTUI_TOLD"
 RUN = "SPECTUI_RANKED"
 """Environment: the run to take part in, ANY_RUN for that of the first process."""
 ANY_RUN = "-"
+SUPERVISOR = "SPECTUI_SUPERVISOR"
+"""Environment: who started the processes of the run on this machine."""
+
+_OF_PROCESS = ("pid", "start_time", "boot_id", "host", "noted", "attempt", "supervisor")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,17 @@ class Told:
     @property
     def alive(self) -> bool:
         return bool(is_alive(self.identity))
+
+
+def to_note(run: RunFolder) -> dict[str, Any]:
+    """Return what process.json keeps beside this process: its supervisor, what a launcher noted."""
+    said = os.environ.get(SUPERVISOR)
+    supervisor = None if said is None else json.loads(said)
+    before = run.read_json(run.process)
+    ours = {os.getpid()} | ({supervisor["pid"]} if supervisor else set())
+    facts = {name: value for name, value in before.items() if name not in _OF_PROCESS}
+    kept = facts if before.get("pid") in ours else {}
+    return kept | ({} if supervisor is None else {"supervisor": supervisor})
 
 
 def tell(**facts: Any) -> None:

@@ -77,29 +77,29 @@ def test_a_launched_run_outlives_its_launcher_and_stops_when_asked(
 def test_only_a_living_process_of_this_host_is_asked(
     new_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(pid))
+    asked: list[int] = []
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda handle, number: asked.append(number))
     run = new_run()
     assert ask_to_stop(run) is False
     note_process(run, identity=replace(identify(), start_time="1"))
     assert ask_to_stop(run) is False, "a pid that another process took: this one would be hit"
     note_process(run, identity=replace(identify(), host="another-host"))
     assert ask_to_stop(run) is False
-    assert sent == []
+    assert asked == []
     note_process(run)
     assert ask_to_stop(run) is True
-    assert sent == [os.getpid()]
+    assert asked == [signal.SIGTERM]
 
 
 def test_a_process_that_is_not_ours_is_left_alone(
     new_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(pid: int, number: int) -> None:
+    def refuse(handle: int, number: int) -> None:
         raise PermissionError
 
     run = new_run()
     note_process(run)
-    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     assert ask_to_stop(run) is False
 
 
