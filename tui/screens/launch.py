@@ -15,10 +15,8 @@ from engine.conf.load import Resolved, difference, from_plain
 from engine.conf.marks import parse_value
 from engine.conf.schema import Conf
 from engine.errors import BadInput
-from engine.runs import folder as folders
-from engine.runs import launch
+from engine.runs import acts
 from engine.runs.record import Record
-from engine.spectra import layout
 from engine.words import say
 from tui import keys
 from tui.screens.base import Place
@@ -218,23 +216,16 @@ class LaunchScreen(Place):
         workspace = self.spectui.workspace
         try:
             conf = from_plain(workspace, plain, say("launch.form"))
-            layout.preflight(workspace, conf.data)
             patch = difference(self.original.plain(), conf.plain())
             parent = None if self.parent_run is None else self.parent_run.run_id
-            run = folders.create(
-                workspace, Resolved(conf, self.source, patch), parent=parent, command=["spectui"]
+            (made,) = acts.launch(
+                workspace, [Resolved(conf, self.source, patch)], parent=parent, queue=wait, command=["spectui"]
             )
-            if wait:
-                from engine.runs import queue
-
-                queue.add(workspace, [run])
-            else:
-                launch.start(workspace, run)
         except (BadInput, OSError) as error:
             lines = error.lines if isinstance(error, BadInput) else [str(error)]
             self.app.call_from_thread(self._refused, lines)
             return
-        self.app.call_from_thread(self._started, Record(run.path))  # type: ignore[arg-type]
+        self.app.call_from_thread(self._started, Record(made.folder.path))  # type: ignore[arg-type]
 
     async def _started(self, record: Record) -> None:
         app = self.spectui
