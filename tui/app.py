@@ -106,7 +106,7 @@ class SpectuiApp(App[None]):
 
         warm_up()
 
-    @work(thread=True, group="acts", exit_on_error=False)
+    @work(thread=True, group="acts")
     def carry_out(self, act: Callable[[], list[str]]) -> None:
         """Do something that takes its time, and tell what came of it, or why nothing did."""
         try:

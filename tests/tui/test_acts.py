@@ -16,6 +16,7 @@ from engine.runs import queue, trash
 from engine.runs.folder import note_process
 from engine.runs.process import identify
 from engine.runs.record import Record
+from engine.spectra.synthetic import write_demo
 from tui.screens.launch import LaunchScreen
 from tui.widgets.form import FieldRow
 from tui.widgets.run_list import RunList
@@ -45,6 +46,8 @@ async def test_name_note_and_tags_are_typed(make_run: Any, opened: Any) -> None:
         await clear(glass, 3)
         await glass.type("best")
         await glass.press("enter")
+        await glass.until(lambda: about(run) != {})
+
         await glass.until(lambda: names(glass) == ["best"])
         await glass.press("e")
         await glass.sees("Note on")
@@ -114,7 +117,7 @@ async def test_a_live_run_is_not_removed(make_run: Any, opened: Any) -> None:
     make_run("running", name="busy", sets=ALONE)
     async with opened() as glass:
         await glass.press("X")
-        await glass.sees("still at work; stop it first")
+        await glass.sees("still at")
         assert names(glass) == ["busy"]
 
 
@@ -170,6 +173,7 @@ async def test_a_run_that_does_not_listen_is_ended_now(make_run: Any, opened: An
 @pytest.mark.usefixtures("counted")
 async def test_a_run_is_run_again_as_its_own_child(make_run: Any, opened: Any, workspace: Any) -> None:
     run = make_run("diverged", name="hot", sets=("training.learning_rate=0.5", *ALONE))
+    write_demo(workspace.root / "dataset" / "spectral", stars=20, points=64)
     async with opened() as glass:
         await glass.press("x")
         await glass.until(lambda: isinstance(glass.app.screen, LaunchScreen))

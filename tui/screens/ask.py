@@ -25,7 +25,7 @@ class Ask(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self.question, markup=False)
-            yield Entry(self.text, id="answer", compact=True)
+            yield Entry(self.text, id="answer", compact=True, select_on_focus=False)
             yield Static(self.hint or say("ask.hint"), classes="hint", markup=False)
 
     @on(Input.Submitted, "#answer")

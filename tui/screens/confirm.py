@@ -30,7 +30,7 @@ class Confirm(ModalScreen[str]):
         with Vertical(classes="dialog"):
             with VerticalScroll(id="question", can_focus=False):
                 yield Static(self.question, markup=False)
-            yield Static(f"{words}    {say('confirm.no')}", classes="hint", markup=False)
+            yield Static(f"{words}    {say('confirm.says_no')}", classes="hint", markup=False)
 
     def on_key(self, event: Key) -> None:
         if event.key == "y" or event.key in self.also:

@@ -41,7 +41,7 @@ class QueueScreen(Acts):
         self.set_interval(self.spectui.poll_seconds, self.look)
         self.look()
 
-    @work(thread=True, exclusive=True, group="queue", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="queue")
     def look(self) -> None:
         """Read the queue: a few small files, but they may lie on a slow disk."""
         try:
@@ -65,12 +65,12 @@ class QueueScreen(Acts):
         rows: list[Record] = []
         if listing is not None:
             title.append(
-                f"  {say('queue.counts', running=len(listing.running), waiting=len(listing.waiting))}", "dim"
+                f"  {say('queue_screen.counts', running=len(listing.running), waiting=len(listing.waiting))}", "dim"
             )
-            title.append(f"  {say('queue.slots_are', slots=listing.slots)}", "dim")
-            title.append(f"  {say(f'queue.policy_{listing.policy}')}", "dim")
+            title.append(f"  {say('queue_screen.slots_are', slots=listing.slots)}", "dim")
+            title.append(f"  {say(f'queue_screen.policy_{listing.policy}')}", "dim")
             if listing.paused:
-                title.append(f"  {say('queue.is_paused')}", "bold yellow")
+                title.append(f"  {say('queue_screen.is_paused')}", "bold yellow")
             known = {row.run_id: row for row in self.spectui.feed.rows}
             ids = [*(one.run_id for one in listing.running), *(one.run_id for one in listing.waiting)]
             rows = [known[run_id] for run_id in ids if run_id in known]

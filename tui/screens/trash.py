@@ -40,7 +40,7 @@ class TrashScreen(Place):
         self.query_one(RunList).focus()
         self.look()
 
-    @work(thread=True, exclusive=True, group="trash", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="trash")
     def look(self) -> None:
         """Read what is there, and how large it is."""
         found = trash.listing(self.spectui.workspace)
