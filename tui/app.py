@@ -14,6 +14,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
+from engine.errors import BadInput
 from engine.runs.record import Record
 from engine.workspace import Workspace
 from tui import keys
@@ -105,6 +106,18 @@ class SpectuiApp(App[None]):
 
         warm_up()
 
+    @work(thread=True, group="acts")
+    def carry_out(self, act: Callable[[], list[str]]) -> None:
+        """Do something that takes its time, and tell what came of it, or why nothing did."""
+        try:
+            for line in act():
+                self.notify(line)
+        except BadInput as error:
+            self.notify("\n".join(error.lines), severity="error")
+        except OSError as error:
+            self.notify(str(error), severity="error")
+        self.feed.poke()
+
     def on_runs_changed(self, message: RunsChanged) -> None:
         self._pass_on("runs_changed")
 
@@ -141,6 +154,14 @@ class SpectuiApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         await self.switch_mode(mode)
+
+    def action_queue_screen(self) -> None:
+        """Show who waits for a free slot."""
+        from tui.screens.queue import QueueScreen
+
+        front = self.screen.is_modal or getattr(self.screen, "keeps_front", False)
+        if not front and not isinstance(self.screen, QueueScreen):
+            self.push_screen(QueueScreen())
 
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen

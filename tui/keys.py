@@ -29,13 +29,14 @@ class Key:
         return pretty(choices[-1] if where == "launch" and self.where == "app" else choices[0])
 
 
-PLACES = ("app", "runs", "run", "experiments", "compare", "launch", "data", "spectrum")
+PLACES = ("app", "runs", "run", "experiments", "compare", "launch", "queue", "trash", "data", "spectrum")
 
 KEYS: tuple[Key, ...] = (
     Key("app.runs", "1", "mode('runs')", "app"),
     Key("app.experiments", "2", "mode('experiments')", "app"),
     Key("app.compare", "3", "mode('compare')", "app"),
     Key("app.data", "4", "mode('data')", "app"),
+    Key("app.queue", "Q", "queue_screen", "app"),
     Key("app.palette", "colon,ctrl+p", "command_palette", "app", 8),
     Key("app.help", "question_mark,f1", "help", "app", 9),
     Key("app.back", "escape", "back", "app", 6),
@@ -46,6 +47,14 @@ KEYS: tuple[Key, ...] = (
     Key("runs.filter", "slash", "filter", "runs", 4),
     Key("runs.new", "n", "new", "runs", 5),
     Key("runs.stop", "ctrl+k", "stop", "runs", 7),
+    Key("runs.resume", "R", "resume", "runs"),
+    Key("runs.rerun", "x", "rerun", "runs"),
+    Key("runs.wait", "A", "queue", "runs"),
+    Key("runs.rename", "N", "rename", "runs"),
+    Key("runs.note", "e", "note", "runs"),
+    Key("runs.tag", "t", "tag", "runs"),
+    Key("runs.remove", "delete,X", "remove", "runs"),
+    Key("runs.trash", "ctrl+t", "trash", "runs"),
     Key("runs.unmark", "u", "unmark", "runs"),
     Key("runs.sort", "s", "sort", "runs"),
     Key("runs.refresh", "r,f5", "refresh_now", "runs"),
@@ -64,6 +73,13 @@ KEYS: tuple[Key, ...] = (
     Key("run.quantity", "m", "quantity", "run"),
     Key("run.follow", "f", "follow", "run"),
     Key("run.stop", "ctrl+k", "stop", "run", 6),
+    Key("run.resume", "R", "resume", "run"),
+    Key("run.rerun", "x", "rerun", "run"),
+    Key("run.wait", "A", "queue", "run"),
+    Key("run.rename", "N", "rename", "run"),
+    Key("run.note", "e", "note", "run"),
+    Key("run.tag", "t", "tag", "run"),
+    Key("run.remove", "delete,X", "remove", "run"),
     Key("run.copy", "y", "copy", "run"),
     Key("experiments.open", "enter", "open", "experiments", 1),
     Key("experiments.new", "n", "new", "experiments", 2),
@@ -78,11 +94,23 @@ KEYS: tuple[Key, ...] = (
     Key("compare.pan_right", "greater_than_sign,full_stop", "pan(0.5)", "compare"),
     Key("compare.fit", "0", "fit", "compare", 4),
     Key("launch.start", "ctrl+s,ctrl+enter", "start", "launch", 1),
+    Key("launch.queue", "f3", "queue", "launch", 6),
     Key("launch.next", "down,enter,ctrl+n", "app.focus_next", "launch", 3),
     Key("launch.previous", "up,ctrl+b", "app.focus_previous", "launch"),
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
     Key("launch.schedule", "f2", "schedule", "launch", 5),
     Key("launch.cancel", "escape", "cancel", "launch", 2),
+    Key("queue.open", "enter", "open", "queue", 1),
+    Key("queue.up", "K,shift+up", "shift(-1)", "queue", 2),
+    Key("queue.down", "J,shift+down", "shift(1)", "queue", 3),
+    Key("queue.pause", "p", "pause", "queue", 4),
+    Key("queue.remove", "delete,X", "take_out", "queue", 5),
+    Key("queue.slots", "s", "slots", "queue", 7),
+    Key("queue.policy", "f", "policy", "queue"),
+    Key("queue.stop", "ctrl+k", "stop", "queue"),
+    Key("trash.restore", "enter,R", "restore", "trash", 1),
+    Key("trash.mark", "space", "mark", "trash", 2),
+    Key("trash.empty", "E", "empty", "trash", 3),
     Key("data.open", "enter", "open", "data", 1),
     Key("data.next", "tab", "next_pane", "data", 2),
     Key("data.refresh", "r,f5", "refresh_now", "data", 3),
@@ -139,7 +167,7 @@ def bar(where: str) -> list[Key]:
     typed = where == "launch"
     ranked = [key for key in KEYS if key.where in (where, "app") and key.rank < 99 and key.id != "app.back"]
     ranked = [key for key in ranked if key.where == where or not typed or key.id == "app.help"]
-    if where == "run":
+    if where in ("run", "queue", "trash"):
         # One level in, the way back matters more than the way out (which the same key is, one level up).
         back = next(key for key in KEYS if key.id == "app.back")
         ranked = [back if key.id == "app.quit" else key for key in ranked]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.errors import BadInput
-from engine.runs import crew, death
+from engine.runs import crew, death, queue
 from engine.runs.folder import write_json
 from engine.runs.process import Identity, is_alive, send
 from engine.runs.record import Record

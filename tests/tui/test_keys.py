@@ -16,15 +16,18 @@ from tui.screens.data import DataScreen
 from tui.screens.experiments import ExperimentsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.launch import LaunchScreen
+from tui.screens.queue import QueueScreen
 from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.spectrum import SpectrumScreen
+from tui.screens.trash import TrashScreen
 from tui.widgets.bars import KeyBar
 
 KEYMAP = Path(__file__).resolve().parents[2] / "docs" / "keymap.md"
 SCREENS = {
     "runs": RunsScreen, "run": RunScreen, "experiments": ExperimentsScreen, "compare": CompareScreen,
-    "launch": LaunchScreen, "data": DataScreen, "spectrum": SpectrumScreen,
+    "launch": LaunchScreen, "queue": QueueScreen, "trash": TrashScreen, "data": DataScreen,
+    "spectrum": SpectrumScreen,
 }  # fmt: skip
 # A place may take over a key of the whole app where that is the meaning of it there.
 TAKEN_OVER = {("launch", "escape"), ("spectrum", "escape")}

@@ -15,10 +15,8 @@ from engine.conf.load import Resolved, difference, from_plain
 from engine.conf.marks import parse_value
 from engine.conf.schema import Conf
 from engine.errors import BadInput
-from engine.runs import folder as folders
-from engine.runs import launch
+from engine.runs import acts
 from engine.runs.record import Record
-from engine.spectra import layout
 from engine.words import say
 from tui import keys
 from tui.screens.base import Place
@@ -37,8 +35,16 @@ class LaunchScreen(Place):
     keeps_front = True
     BINDINGS = keys.bindings("launch")
 
-    def __init__(self, conf: Conf, source: str | None, patch: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        conf: Conf,
+        source: str | None,
+        patch: dict[str, Any] | None = None,
+        *,
+        parent: Record | None = None,
+    ) -> None:
         super().__init__()
+        self.parent_run = parent
         self.original = conf
         self.conf = patched(conf, patch or {})
         self.source = source
@@ -131,6 +137,8 @@ class LaunchScreen(Place):
     def _tell_title(self) -> None:
         changed = sum(row.changed for row in self.query(FieldRow))
         title = say("launch.title", source=self.source or self.conf.model.name)
+        if self.parent_run is not None:
+            title = say("launch.title_again", run=self.parent_run.run_id)
         title += f"  {say('launch.changed', count=changed)}" if changed else ""
         self.query_one("#launch-title", Static).update(plain(title))
 
@@ -177,7 +185,7 @@ class LaunchScreen(Place):
             self.app.pop_screen()
             return
 
-        def answered(yes: bool | None) -> None:
+        def answered(yes: str | None) -> None:
             if yes:
                 self.app.pop_screen()
 
@@ -189,27 +197,35 @@ class LaunchScreen(Place):
                 row.reset()
 
     def action_start(self) -> None:
+        self._begin(wait=False)
+
+    def action_queue(self) -> None:
+        """Start it when a slot is free."""
+        self._begin(wait=True)
+
+    def _begin(self, *, wait: bool) -> None:
         # A second press must not start a second run.
         if not self.starting:
             self.starting = True
             self._tell_errors([])
-            self.start(self._typed())
+            self.start(self._typed(), wait)
 
     @work(thread=True, group="launch")
-    def start(self, plain: dict[str, Any]) -> None:
-        """Check the form and the tables, make the run folder, start the engine."""
+    def start(self, plain: dict[str, Any], wait: bool) -> None:
+        """Check the form and the tables, make the run folder, start the engine or let it wait."""
         workspace = self.spectui.workspace
         try:
             conf = from_plain(workspace, plain, say("launch.form"))
-            layout.preflight(workspace, conf.data)
             patch = difference(self.original.plain(), conf.plain())
-            run = folders.create(workspace, Resolved(conf, self.source, patch), command=["spectui"])
-            launch.start(workspace, run)
+            parent = None if self.parent_run is None else self.parent_run.run_id
+            (made,) = acts.launch(
+                workspace, [Resolved(conf, self.source, patch)], parent=parent, queue=wait, command=["spectui"]
+            )
         except (BadInput, OSError) as error:
             lines = error.lines if isinstance(error, BadInput) else [str(error)]
             self.app.call_from_thread(self._refused, lines)
             return
-        self.app.call_from_thread(self._started, Record(run.path))  # type: ignore[arg-type]
+        self.app.call_from_thread(self._started, Record(made.folder.path))  # type: ignore[arg-type]
 
     async def _started(self, record: Record) -> None:
         app = self.spectui

@@ -18,7 +18,7 @@ from engine.track import listing
 from engine.words import has, say
 from tui import keys
 from tui.charts import Chart, Line, Mark
-from tui.screens.confirm import ask_to_stop
+from tui.screens.acts import Acts
 from tui.screens.runs import copy_run_id
 from tui.screens.zoomed import Zoomed
 from tui.theme import state_markup, state_words
@@ -35,7 +35,7 @@ _BYTES_A_TURN = 400_000
 _CATCH_UP_SECONDS = 0.05
 
 
-class RunScreen(Zoomed):
+class RunScreen(Acts, Zoomed):
     """Everything about one run."""
 
     where: ClassVar[str] = "run"
@@ -221,8 +221,8 @@ class RunScreen(Zoomed):
         log.auto_scroll = not log.auto_scroll
         self.notify(say("run.following" if log.auto_scroll else "run.not_following"))
 
-    def action_stop(self) -> None:
-        ask_to_stop(self.spectui, self.record)
+    def chosen(self) -> list[Record]:
+        return [self.record]
 
     def action_copy(self) -> None:
         copy_run_id(self, self.record)

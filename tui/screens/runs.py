@@ -16,8 +16,8 @@ from engine.runs.record import Record
 from engine.runs.select import select, sort
 from engine.words import say
 from tui import keys
+from tui.screens.acts import Acts
 from tui.screens.base import Place
-from tui.screens.confirm import ask_to_stop
 from tui.theme import BAD
 from tui.widgets.bars import Quiet
 from tui.widgets.entry import Entry
@@ -26,7 +26,7 @@ from tui.widgets.run_list import RunList
 SORTS = ("", "best.val_loss", "state", "model", "name", "-duration")
 
 
-class RunsScreen(Place):
+class RunsScreen(Acts):
     """The list of runs."""
 
     where: ClassVar[str] = "runs"
@@ -150,10 +150,16 @@ class RunsScreen(Place):
     def action_refresh_now(self) -> None:
         self.spectui.feed.poke()
 
-    def action_stop(self) -> None:
-        record = self.query_one(RunList).current
-        if record is not None:
-            ask_to_stop(self.spectui, record)
+    def chosen(self) -> list[Record]:
+        """Return the marked runs, or the one under the cursor."""
+        marked = [row for row in self.spectui.feed.rows if row.run_id in self.spectui.marked]
+        current = self.query_one(RunList).current
+        return marked or ([] if current is None else [current])
+
+    def action_trash(self) -> None:
+        from tui.screens.trash import TrashScreen
+
+        self.app.push_screen(TrashScreen())
 
     def action_copy(self) -> None:
         record = self.query_one(RunList).current
