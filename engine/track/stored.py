@@ -148,5 +148,5 @@ class StoredRun:
 
 @lru_cache(maxsize=1 << 14)
 def _value(text: str) -> Any:
-    # Runs repeat their values; YAML is slow.
-    return parse_value(text)
+    # Runs repeat their values; YAML is slow, and reads an empty text as null.
+    return parse_value(text) if text else ""

@@ -7,6 +7,7 @@ What ends or removes something asks first and names it. The work is done in thre
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from engine.errors import BadInput
 from engine.runs import acts
@@ -80,7 +81,7 @@ class Acts(Place):
 
     def action_note(self) -> None:
         for run in self._ours()[:1]:
-            self._ask(say("run_acts.note", run=run.run_id), run.note, lambda text, r=run: acts.note(r, text))
+            self._ask(say("run_acts.note", run=run.run_id), run.note, partial(acts.note, run))
 
     def action_tag(self) -> None:
         """Set or take away tags of all the runs that are meant: `k=v` sets, `k-` takes away."""

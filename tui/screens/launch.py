@@ -218,9 +218,8 @@ class LaunchScreen(Place):
             conf = from_plain(workspace, plain, say("launch.form"))
             patch = difference(self.original.plain(), conf.plain())
             parent = None if self.parent_run is None else self.parent_run.run_id
-            (made,) = acts.launch(
-                workspace, [Resolved(conf, self.source, patch)], parent=parent, queue=wait, command=["spectui"]
-            )
+            resolved = Resolved(conf, self.source, patch)
+            (made,) = acts.launch(workspace, [resolved], parent=parent, queue=wait, command=["spectui"])
         except (BadInput, OSError) as error:
             lines = error.lines if isinstance(error, BadInput) else [str(error)]
             self.app.call_from_thread(self._refused, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -44,6 +45,7 @@ class QueueScreen(Acts):
     @work(thread=True, exclusive=True, group="queue")
     def look(self) -> None:
         """Read the queue: a few small files, but they may lie on a slow disk."""
+        found: queue.Listing | None
         try:
             found, problem = queue.listing(self.spectui.workspace), ""
         except (BadInput, OSError) as error:
@@ -64,13 +66,12 @@ class QueueScreen(Acts):
         title.append(say("queue_screen.title"), "bold")
         rows: list[Record] = []
         if listing is not None:
-            title.append(
-                f"  {say('queue_screen.counts', running=len(listing.running), waiting=len(listing.waiting))}", "dim"
-            )
+            counts = {"running": len(listing.running), "waiting": len(listing.waiting)}
+            title.append(f"  {say('queue_screen.counts', **counts)}", "dim")
             title.append(f"  {say('queue_screen.slots_are', slots=listing.slots)}", "dim")
             title.append(f"  {say(f'queue_screen.policy_{listing.policy}')}", "dim")
             if listing.paused:
-                title.append(f"  {say('queue_screen.is_paused')}", "bold yellow")
+                title.append(f"  {say('queue_screen.is_paused', by=listing.paused_by)}", "bold yellow")
             known = {row.run_id: row for row in self.spectui.feed.rows}
             ids = [*(one.run_id for one in listing.running), *(one.run_id for one in listing.waiting)]
             rows = [known[run_id] for run_id in ids if run_id in known]
@@ -93,9 +94,8 @@ class QueueScreen(Acts):
     def action_shift(self, by: int) -> None:
         """Let a waiting run change places with its neighbour."""
         for record in self._waiting():
-            self._change(
-                lambda r=record: queue.move(self.spectui.workspace, r.run_id, "up" if by < 0 else "down")
-            )
+            where = "up" if by < 0 else "down"
+            self._change(partial(queue.move, self.spectui.workspace, record.run_id, where))
 
     def action_pause(self) -> None:
         """Start nothing more, or go on starting."""
