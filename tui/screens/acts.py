@@ -75,9 +75,7 @@ class Acts(Place):
 
     def action_rename(self) -> None:
         for run in self._ours()[:1]:
-            self._ask(
-                say("run_acts.rename", run=run.run_id), run.name, lambda text, r=run: acts.rename(r, text)
-            )
+            self._ask(say("run_acts.rename", run=run.run_id), run.name, partial(acts.rename, run))
 
     def action_note(self) -> None:
         for run in self._ours()[:1]:
