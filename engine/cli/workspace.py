@@ -29,9 +29,10 @@ def init(arguments: argparse.Namespace) -> int:
 def ui(arguments: argparse.Namespace) -> int:
     """Start `mlflow ui` on this workspace and say how to reach it from a laptop."""
     here = workspace.find(arguments.root)
-    old = store.old_file_store(here)
-    if old is not None:
-        raise BadInput(say("cli.old_store", file=here.relative(old)))
+    # MLflow would change a database of an older version without a word, or fail with pages of them.
+    in_the_way = [p for p in store.problems(here) if p.kind in ("file_store", "other_version", "unreadable")]
+    if in_the_way:
+        raise BadInput(in_the_way[0].text)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -239,14 +239,27 @@ class Follower:
             api.set_tag(self.run_id, "spectui.artifacts", str(self.folder.path))
 
     def _tell_parent(self) -> None:
-        """Nest the run under the one it comes from, once that one is in the same store."""
+        """Nest the run under the one it comes from, which is begun in the store when it is not there yet."""
         parent = place_of(self.workspace, str(self.record.parent))
-        if parent is None or in_trash(parent):
+        if parent is None or in_trash(parent) or parent.run_id == self.folder.run_id:
             return
-        known = parent.read_json(parent.tracking)
+        known = parent.read_json(parent.tracking) or self._begin(parent)
         if known.get("run_id") and uri_of(self.workspace, parent) == self.uri:
             self._api.set_tag(self.run_id, "mlflow.parentRunId", str(known["run_id"]))
             self._save(parent=known["run_id"])
+
+    def _begin(self, parent: RunFolder) -> dict[str, Any]:
+        """Make another run known to the store; its points come when it is caught up."""
+        try:
+            other = Follower(self.workspace, parent)
+        except BusyError:
+            return {}  # it will be there the next time
+        try:
+            if (other.conf.get("tracking") or {}).get("enabled", True) and other.uri == self.uri:
+                other._open()
+            return other.state
+        finally:
+            other.release()
 
     def _tell_status(self) -> None:
         status = STATUS[self.record.state]

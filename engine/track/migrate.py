@@ -86,6 +86,7 @@ def migrate(workspace: Workspace) -> str:
         try:
             _remove(new)
             _mlflow(workspace, "migrate-filestore", "--source", str(mlruns), "--target", f"sqlite:///{new}")
+            _all_read(workspace, mlruns, new)
             kept = _keep_records(mlruns, stamp)
             if path.exists():
                 store.ready(workspace, path)
@@ -104,6 +105,21 @@ def migrate(workspace: Workspace) -> str:
                 meta.rename(meta.with_name("meta.yaml.migrated"))
     file, backup = workspace.relative(path), workspace.relative(kept)
     return say("track.migrated", runs=runs, experiments=experiments, file=file, backup=backup)
+
+
+def _all_read(workspace: Workspace, mlruns: Path, new: Path) -> None:
+    """See that MLflow took every record: one that it cannot read it leaves out without a word.
+
+    Raises:
+        BadInput: names the record that it left out.
+    """
+    with closing(database.connect(new)) as connection:
+        taken = {str(row[0]) for row in connection.execute("select experiment_id from experiments")}
+        taken |= {str(row[0]) for row in connection.execute("select run_uuid from runs")}
+    for meta in sorted([*mlruns.glob("*/meta.yaml"), *mlruns.glob("*/*/meta.yaml")]):
+        number = meta.relative_to(mlruns).parts[0]
+        if number.isdigit() and meta.parent.name not in (*taken, "models", "traces", "datasets", "tags"):
+            raise BadInput(say("track.migrate_failed", error=workspace.relative(meta)))
 
 
 def _keep_records(mlruns: Path, stamp: str) -> Path:

@@ -209,6 +209,7 @@ def _serve(workspace: Workspace, uri: str, wishes: Path, caught_up: bool) -> Non
 
 def _hear(workspace: Workspace, uri: str, wishes: Path, served: dict[str, _Served]) -> None:
     """Take up the runs that are wished for; one that failed is tried again at once."""
+    wishes.mkdir(parents=True, exist_ok=True)  # the cache may be thrown away at any time
     for wish in sorted(wishes.iterdir()):
         folder = place_of(workspace, wish.name)
         known = served.get(wish.name)

@@ -222,12 +222,31 @@ def test_a_workspace_that_was_moved_goes_on_in_its_own_database(
     assert there.is_relative_to(root) and (there / "loss_curve.pdf").is_file()
 
 
+def test_a_child_that_comes_first_begins_its_parent(
+    mlflow_store: Workspace, told: Callable[..., RunFolder]
+) -> None:
+    parent, child = told(), told()
+    write_json(child.identity, child.read_json(child.identity) | {"parent": parent.run_id})
+    replicate.replicate(mlflow_store, child)
+    name = parent.read_json(parent.tracking)["run_id"]
+    assert stored(mlflow_store, child).tags["mlflow.parentRunId"] == name
+    assert [(one.run_id, one.waiting) for one in sync.behind(mlflow_store)] == [(parent.run_id, 9)]
+    assert replicate.replicate(mlflow_store, parent) == name
+    assert stored(mlflow_store, parent).status == "FINISHED"
+
+
 def test_a_store_that_was_thrown_away_is_filled_anew(
-    mlflow_store: Workspace, told: Callable[..., RunFolder], mlflow_template: Path
+    mlflow_store: Workspace, told: Callable[..., RunFolder]
 ) -> None:
     run = told()
     replicate.replicate(mlflow_store, run)
     state = run.read_json(run.tracking)
+    before = read.metric_history(mlflow_store.mlflow_db, state["run_id"], "val_loss")
     write_json(run.tracking, state | {"run_id": "0" * 32, "closed": None})
+    assert replicate.replicate(mlflow_store, run) == state["run_id"], "found by its tag"
+    write_json(run.tracking, run.read_json(run.tracking) | {"run_id": "1" * 32, "closed": None})
+    api = store.client(mlflow_store, store.tracking_uri(mlflow_store, None))
+    api.set_tag(state["run_id"], "spectui.run_id", "no longer")
     name = replicate.replicate(mlflow_store, run)
-    assert name == state["run_id"], "found by its tag"
+    assert name != state["run_id"]
+    assert read.metric_history(mlflow_store.mlflow_db, name, "val_loss") == before
