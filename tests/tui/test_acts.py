@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,9 +18,19 @@ from engine.runs.folder import note_process
 from engine.runs.process import identify
 from engine.runs.record import Record
 from engine.spectra.synthetic import write_demo
+from engine.workspace import Workspace
 from tui.screens.launch import LaunchScreen
 from tui.widgets.form import FieldRow
 from tui.widgets.run_list import RunList
+
+
+@pytest.fixture(autouse=True)
+def no_owner(workspace: Workspace) -> Iterator[None]:
+    """A queue with something in it keeps its owner: it goes when nothing waits any more."""
+    yield
+    for owner in queue.owners(workspace):
+        os.kill(owner.pid, signal.SIGKILL)
+
 
 ALONE = ("tracking.enabled=false",)
 """Without MLflow, which would be told of each change by a process of its own."""
