@@ -81,8 +81,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     pids: list[int] = []
     original = launch.start
 
-    def start(*words: Any) -> int:
-        pids.append(original(*words))
+    def start(*words: Any, **more: Any) -> int:
+        pids.append(original(*words, **more))
         return pids[-1]
 
     monkeypatch.setattr(launch, "start", start)
@@ -247,9 +247,7 @@ async def test_esc_leaves_without_starting(opened: Any, started: list[int], data
         assert runs(glass) == [] and started == []
 
 
-async def test_esc_asks_before_it_drops_what_was_typed(
-    opened: Any, started: list[int], data: None
-) -> None:
+async def test_esc_asks_before_it_drops_what_was_typed(opened: Any, started: list[int], data: None) -> None:
     async with opened() as glass:
         await open_form(glass)
         field(glass, "training.epochs").set_text("77")
