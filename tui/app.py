@@ -45,6 +45,9 @@ class SpectuiApp(App[None]):
         self.feed = RunFeed(
             workspace, lambda: self.post_message(RunsChanged()), lambda: self.post_message(ConfsChanged())
         )
+        self.tends = True
+        """Whether what nobody else may see to is seen to: `engine.tend`."""
+        self._live: set[str] = set()
         self.marked: set[str] = set()
         """Runs marked for comparison, by id: the list and the comparison share them."""
         self.poll_seconds = _POLL_SECONDS_SSH if os.environ.get("SSH_CONNECTION") else _POLL_SECONDS
@@ -94,6 +97,18 @@ class SpectuiApp(App[None]):
     def _start_workers(self) -> None:
         self.feed_runs()
         self.warm_charts()
+        if self.tends:
+            self.tend(None)
+
+    @work(thread=True, group="tend")
+    def tend(self, run_ids: set[str] | None) -> None:
+        """See to what nobody else may: deaths that MLflow was not told of, a queue without an owner."""
+        from engine.tend import tend
+
+        try:
+            tend(self.workspace, run_ids)
+        except (BadInput, OSError) as error:
+            self.notify(str(error), severity="warning")
 
     @work(thread=True, group="feed", exit_on_error=True)
     def feed_runs(self) -> None:
@@ -119,6 +134,10 @@ class SpectuiApp(App[None]):
         self.feed.poke()
 
     def on_runs_changed(self, message: RunsChanged) -> None:
+        live = {row.run_id for row in self.feed.rows if row.live and row.stored is None}
+        if self.tends and self._live - live:
+            self.tend(self._live - live)
+        self._live = live
         self._pass_on("runs_changed")
 
     def on_confs_changed(self, message: ConfsChanged) -> None:

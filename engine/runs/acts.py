@@ -16,7 +16,7 @@ from typing import Any
 from engine import catalog
 from engine.conf.load import Resolved, from_plain, resolve, to_yaml
 from engine.errors import BadInput
-from engine.runs import find, folder
+from engine.runs import devices, find, folder
 from engine.runs import launch as launching
 from engine.runs import queue as waiting_line
 from engine.runs.about import follow_up, note, rename, tag
@@ -116,15 +116,39 @@ def launch(
             shutil.rmtree(one.path, ignore_errors=True)
         raise
     started: list[Launched] = []
+    given = _Devices(words)
     try:
-        for one in made:
-            pid = launching.start(workspace, one, words=words, environment=environment)
+        for one, resolved in zip(made, confs, strict=True):
+            seen, facts = given.to(resolved.conf.training.device)
+            pid = launching.start(
+                workspace, one, words=words, environment=seen | dict(environment or {}), **facts
+            )
             started.append(Launched(one, pid))
     except BaseException:
         for one in made[len(started) :]:
             shutil.rmtree(one.path, ignore_errors=True)
         raise
     return started
+
+
+class _Devices:
+    """Gives each run of one launch the freest GPU, another one as long as there are some."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        # a run of several processes needs to see them all
+        self._found: list[devices.Gpu] | None = [] if words else None
+        self._taken: set[str] = set()
+
+    def to(self, wanted: str) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the environment and the noted facts of a run that wants this device."""
+        if wanted == "cpu":
+            return {}, {}
+        if self._found is None:
+            self._found = devices.gpus()
+        gpu = devices.choose(wanted, found=self._found, taken=self._taken)
+        if gpu is not None:
+            self._taken.add(gpu.uuid)
+        return devices.given(gpu, wanted)
 
 
 def weights_of(workspace: Workspace, given: str, *, partial: bool = False) -> Weights:
@@ -175,8 +199,11 @@ def resume(
     """
     record.refresh()
     refuse_to_resume(record)
-    from_plain(workspace, record.conf(), workspace.relative(record.folder.conf))
-    return launching.start(workspace, record.folder, again=True, words=words, environment=environment)
+    conf = from_plain(workspace, record.conf(), workspace.relative(record.folder.conf))
+    seen, facts = _Devices(words).to(conf.training.device)
+    return launching.start(
+        workspace, record.folder, again=True, words=words, environment=seen | dict(environment or {}), **facts
+    )
 
 
 def rerun(

@@ -312,11 +312,15 @@ def _date(run: FakeRun, ago: float) -> None:
 
 @pytest.fixture
 def opened(workspace: Workspace) -> Callable[..., AbstractAsyncContextManager[Glass]]:
-    """Return opened(size): the app on the workspace, with its runs listed."""
+    """Return opened(size): the app on the workspace, with its runs listed.
+
+    It does not see to MLflow (`tends`): each run of a test would start a process that imports it.
+    """
 
     @asynccontextmanager
-    async def opened(size: tuple[int, int] = SMALL) -> AsyncIterator[Glass]:
+    async def opened(size: tuple[int, int] = SMALL, *, tends: bool = False) -> AsyncIterator[Glass]:
         app = SpectuiApp(workspace)
+        app.tends = tends
         app.poll_seconds = 0.05
         threads = ThreadPoolExecutor(thread_name_prefix="app")
         asyncio.get_running_loop().set_default_executor(threads)

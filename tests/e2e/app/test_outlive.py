@@ -8,9 +8,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,49 @@ def test_three_runs_go_on_whatever_ends_the_app_and_no_event_is_lost(
         steps = steps_of(run)
         assert steps == list(range(1, steps[-1] + 1))
         assert steps[-1] == [e for e in events if e["kind"] == "checkpoint"][-1]["step"]
+
+
+def test_whoever_looks_has_mlflow_told_of_a_death(
+    terminal: Callable[..., Any], workspace: Path, spectui: Any
+) -> None:
+    here = spectui.at(workspace)
+    started = here("launch", "demo", "--train_epochs", "9000")
+    assert started.code == 0, started.err
+    run = workspace / "runs" / started.out.strip()
+    deadline = time.monotonic() + 90
+    while "closed" in tracked(run) or not tracked(run).get("run_id") or not (steps_of(run) or [0])[-1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    # The machine loses power: everything that belongs to the run is gone at once.
+    for pid in processes_of(workspace):
+        os.kill(pid, signal.SIGKILL)
+    shown = terminal()
+    shown.sees("† died")
+    shown.until(lambda: status(workspace, tracked(run)["run_id"]) == "KILLED")
+    shown.press("q")
+    assert shown.ends() == 0
+
+
+def processes_of(workspace: Path) -> list[int]:
+    found = []
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(workspace).encode() in words.read_bytes():
+                found.append(int(words.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def tracked(run: Path) -> dict[str, Any]:
+    path = run / "mlflow.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def status(workspace: Path, mlflow_run_id: str) -> str:
+    with closing(sqlite3.connect(workspace / "mlflow.db")) as connection:
+        ask = "select status from runs where run_uuid = ?"
+        return str(connection.execute(ask, (mlflow_run_id,)).fetchone()[0])
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import yaml
 
 from engine.conf.load import Resolved
 from engine.errors import BadInput
-from engine.runs import acts, launch, survive
+from engine.runs import acts, devices, launch, survive
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder, note_process
 from engine.runs.process import identify
@@ -223,6 +223,35 @@ def test_an_engine_that_cannot_be_noted_is_not_left(
 
 
 # -- where logind kills -------------------------------------------------------------------------------------
+
+
+def test_each_run_of_a_launch_gets_a_gpu_of_its_own_the_freest_first(
+    workspace: Workspace, tiny: Callable[..., Resolved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "gpus"
+    place.mkdir()
+    rows = "".join(f"{i}, GPU-{i}, Big, 40960, {free}\\n" for i, free in enumerate((9000, 30000, 20000)))
+    script = f"#!/bin/sh\ncase $1 in --query-gpu=*) printf '{rows}';; esac\n"
+    (place / "nvidia-smi").write_text(script)
+    (place / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(devices, "_by_nvml", lambda: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen: list[dict[str, Any]] = []
+
+    def start(_workspace: Workspace, folder: RunFolder, **how: Any) -> int:
+        seen.append(how)
+        return 1
+
+    monkeypatch.setattr(launch, "start", start)
+    wanted = [tiny(f"training.device={device}") for device in ("auto", "cpu", "auto", "cuda:0")]
+    acts.launch(workspace, wanted)
+    given = [how["environment"].get("CUDA_VISIBLE_DEVICES") for how in seen]
+    assert given == ["GPU-1", None, "GPU-2", None]
+    assert [how.get("gpu", {}).get("index") for how in seen] == [1, None, 2, 0]
+    assert seen[0]["gpu"]["free_bytes"] == 30000 << 20
+    acts.launch(workspace, wanted[:1], words=["--nproc", "2"])
+    assert seen[-1]["environment"] == {}, "several processes see all"
 
 
 @pytest.fixture
