@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from array import array
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ import yaml
 
 from engine.runs.events import Tail, number
 from engine.runs.folder import RunFolder
+from engine.runs.points import Curve, NonFinite
 from engine.runs.process import Identity, is_alive
 
 if TYPE_CHECKING:
@@ -31,38 +30,6 @@ _GRACE_SECONDS = 20.0
 # A process on another host cannot be asked; its events must be younger than this.
 _FOREIGN_SECONDS = 120.0
 _LOWER_IS_BETTER_HINTS = ("loss", "mae", "rmse", "error")
-
-
-@dataclass
-class Curve:
-    """One recorded quantity over global steps."""
-
-    steps: array[float] = field(default_factory=lambda: array("d"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-
-    def add(self, step: float, value: float) -> None:
-        self.steps.append(step)
-        self.values.append(value)
-
-
-@dataclass
-class NonFinite:
-    """Where a run stopped being numbers."""
-
-    step: int
-    epoch: int
-    what: str
-    value: float
-    last_finite_loss: float | None
-    learning_rate: float | None
-    gradient_norm: float | None
-    obsids: list[str]
-    parameter: str | None
-    module: str | None = None
-    direction: str | None = None
-    input_low: float | None = None
-    input_high: float | None = None
-    extremes: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.runs import folder as folders
 from engine.runs.events import FULL
@@ -12,10 +12,6 @@ from engine.train.report import Report
 from engine.train.stop import Stop
 from engine.words import say
 from engine.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
-
 
 _TRACKING_PATIENCE_SECONDS = 90.0
 _STALLED_PATIENCE_SECONDS = 30.0
