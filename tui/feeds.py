@@ -90,8 +90,8 @@ class RunFeed:
         self._wake.set()
 
     def live(self) -> int:
-        """Return how many runs are live."""
-        return sum(row.live for row in self._rows_live)
+        """Return how many runs are at work: not those that wait in the queue."""
+        return sum(row.live and row.state != "queued" for row in self._rows_live)
 
     def _list(self, cancelled: Callable[[], bool]) -> bool:
         """Look which run folders there are, and read again those in which something was made or renamed."""

@@ -255,6 +255,13 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
     rows = [(say(f"fact.{name}"), text) for name, text in rows]
     if record.parent:
         rows.insert(4, (say("fact.parent"), record.parent))
+    said = {
+        "name": record.name if record.name != record.identity.get("name", record.name) else "",
+        "note": record.note,
+        "tags": "  ".join(f"{key}={value}" for key, value in record.tags.items()),
+    }
+    if record.stored is None:
+        rows[1:1] = [(say(f"fact.{name}"), text) for name, text in said.items() if text]
     if record.end and record.end.get("message"):
         rows.append((say("fact.message"), str(record.end["message"]).splitlines()[0]))
     died = death.what_is_known(record)

@@ -177,5 +177,5 @@ def _question(key: str, runs: Sequence[Record]) -> str:
     if len(runs) > 1:
         lines += [f"  {run.run_id}  {say(f'state.{run.state}')}" for run in runs[:_MOST_NAMES]]
         if len(runs) > _MOST_NAMES:
-            lines.append(f"  {say('acts.more', count=len(runs) - _MOST_NAMES)}")
+            lines.append(f"  {say('run_acts.more', count=len(runs) - _MOST_NAMES)}")
     return "\n".join(lines)

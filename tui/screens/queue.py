@@ -66,12 +66,12 @@ class QueueScreen(Acts):
         title.append(say("queue_screen.title"), "bold")
         rows: list[Record] = []
         if listing is not None:
+            if listing.paused:
+                title.append(f"  {say('queue_screen.is_paused', by=listing.paused_by)}", "bold yellow")
             counts = {"running": len(listing.running), "waiting": len(listing.waiting)}
             title.append(f"  {say('queue_screen.counts', **counts)}", "dim")
             title.append(f"  {say('queue_screen.slots_are', slots=listing.slots)}", "dim")
             title.append(f"  {say(f'queue_screen.policy_{listing.policy}')}", "dim")
-            if listing.paused:
-                title.append(f"  {say('queue_screen.is_paused', by=listing.paused_by)}", "bold yellow")
             known = {row.run_id: row for row in self.spectui.feed.rows}
             ids = [*(one.run_id for one in listing.running), *(one.run_id for one in listing.waiting)]
             rows = [known[run_id] for run_id in ids if run_id in known]

@@ -84,8 +84,11 @@ class RunsScreen(Acts):
     def _tick(self) -> None:
         """Ages and ETAs move on although nothing happened."""
         if self.is_current and any(row.live for row in self.spectui.feed.rows):
-            self.query_one(RunList).refresh()
-            self._show_facts()
+            runs = self.query_one(RunList)
+            runs.refresh()
+            # Of a run that has ended nothing moves on, and to find out how one died takes a while.
+            if runs.current is not None and runs.current.live:
+                self._show_facts()
 
     @on(RunList.RunHighlighted)
     def _show_facts(self) -> None:

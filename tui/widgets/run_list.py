@@ -41,9 +41,17 @@ def _age(record: Record) -> str:
     return duration(max(0.0, time.time() - record.created_at))
 
 
+def _called(record: Record) -> str:
+    """Return the run's id; of one that was given another name, that and the end of its id."""
+    if record.stored is not None:
+        return record.name
+    renamed = record.name != record.identity.get("name", record.name)
+    return f"{record.name}  {record.run_id[-_TAIL:]}" if renamed else record.run_id
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("state", 11, lambda r: f"{GLYPHS[r.state]} {say(f'state.{r.state}')}"),
-    Column("run", 0, lambda r: r.run_id if r.stored is None else r.name),
+    Column("run", 0, _called),
     Column("model", 18, lambda r: r.model, goes=3),
     Column("epoch", 9, lambda r: f"{r.epoch}/{r.epochs}" if r.epochs else "-", right=True),
     Column("best", 9, lambda r: figure(r.best.get("val_loss", r.best.get("train_loss"))), right=True),
