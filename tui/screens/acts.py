@@ -75,11 +75,11 @@ class Acts(Place):
 
     def action_rename(self) -> None:
         for run in self._ours()[:1]:
-            self._ask(say("run_acts.rename", run=run.run_id), run.name, partial(acts.rename, run))
+            self._ask(say("run_acts.rename", run=run.run_id), run.name, partial(acts.rename, _own(run)))
 
     def action_note(self) -> None:
         for run in self._ours()[:1]:
-            self._ask(say("run_acts.note", run=run.run_id), run.note, partial(acts.note, run))
+            self._ask(say("run_acts.note", run=run.run_id), run.note, partial(acts.note, _own(run)))
 
     def action_tag(self) -> None:
         """Set or take away tags of all the runs that are meant: `k=v` sets, `k-` takes away."""
@@ -91,7 +91,7 @@ class Acts(Place):
                 changes = _changes(text)
                 gone = {k for k in runs[0].tags if len(runs) == 1 and k not in changes}
                 for run in runs:
-                    acts.tag(run, changes | dict.fromkeys(gone))
+                    acts.tag(_own(run), changes | dict.fromkeys(gone))
 
             self._ask(say("run_acts.tag", run=named(runs)), there, tag, say("run_acts.tag_hint"))
 
@@ -117,6 +117,11 @@ class Acts(Place):
 
     # -- how ---------------------------------------------------------------------------------------------
 
+    def _each(self, runs: Sequence[Record], act: Callable[[Record], str]) -> None:
+        """Do something with each run at the same time: one that takes a minute holds up no other."""
+        for run in runs:
+            self._do(lambda run=run: [act(_own(run))])  # type: ignore[misc]
+
     def _ours(self) -> list[Record]:
         """Return the runs that are meant and have a folder here; say so when one has none."""
         return self._those("run_acts.only_stored", lambda r: r.stored is None)
@@ -140,13 +145,15 @@ class Acts(Place):
 
         self.app.push_screen(Ask(question, text, hint), answered)
 
-    def _each(self, runs: Sequence[Record], act: Callable[[Record], str]) -> None:
-        """Do something with each run at the same time: one that takes a minute holds up no other."""
-        for run in runs:
-            self._do(lambda run=run: [act(run)])  # type: ignore[misc]
-
     def _do(self, work: Callable[[], list[str]]) -> None:
         self.spectui.carry_out(work)
+
+
+def _own(record: Record) -> Record:
+    """Return a record of the run for the act alone: that of the list is read by another thread, which would
+    not see what changed if somebody else had seen it first.
+    """
+    return record if record.stored is not None else Record(record.folder.path, keep_curves=False)
 
 
 def named(runs: Sequence[Record]) -> str:

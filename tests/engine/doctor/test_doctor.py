@@ -11,7 +11,6 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from engine.runs import survive
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder, note_process
 from engine.runs.process import identify, is_alive
+from engine.track import sync
 from engine.workspace import Workspace
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(300)"]
@@ -139,9 +139,7 @@ def test_a_death_that_mlflow_was_not_told_is_told(
     EventLog(run.events).append("attempt", number=1)
     run.tracking.write_text('{"run_id": "abc", "uri": "sqlite:////x.db"}')
     told: list[str] = []
-    sync: Any = types.ModuleType("engine.track.sync")
-    sync.start = lambda workspace, folder: told.append(folder.run_id)
-    monkeypatch.setitem(sys.modules, "engine.track.sync", sync)
+    monkeypatch.setattr(sync, "start", lambda workspace, folder: told.append(folder.run_id))
     assert found(workspace) == {"died": doctor.PROBLEM}
     assert told == []
     assert found(workspace, repair=True) == {"died": doctor.MENDED}
