@@ -207,7 +207,10 @@ def datasets(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str, s
 
 
 def metric_history(database: Path, mlflow_run_id: str, key: str) -> list[tuple[int, float]]:
-    """Return (step, value) of one metric in step order; the last of re-logged points counts."""
+    """Return (step, value) of one metric in step order; the last of re-logged points counts.
+
+    The last is what was written last: MLflow's index has the rows in that order, by time they would be sorted.
+    """
     if not database.is_file():
         return []
     with closing(connect(database)) as connection:
@@ -215,7 +218,7 @@ def metric_history(database: Path, mlflow_run_id: str, key: str) -> list[tuple[i
         found = dict(
             connection.execute(
                 """select step, case when is_nan then null else value end from metrics
-                   where run_uuid = ? and key = ? order by step, timestamp""",
+                   where run_uuid = ? and key = ? order by step, rowid""",
                 (mlflow_run_id, key),
             )
         )
