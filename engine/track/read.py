@@ -209,7 +209,8 @@ def datasets(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str, s
 def metric_history(database: Path, mlflow_run_id: str, key: str) -> list[tuple[int, float]]:
     """Return (step, value) of one metric in step order; the last of re-logged points counts.
 
-    The last is what was written last: MLflow's index has the rows in that order, by time they would be sorted.
+    The last is what was written last: MLflow's index has the rows in that order; by time they would be sorted
+    once more.
     """
     if not database.is_file():
         return []
