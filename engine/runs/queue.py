@@ -24,7 +24,7 @@ from engine.errors import BadInput
 from engine.runs import devices, slots
 from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder, user_name, write_json
-from engine.runs.launch import child_environment, signals_held
+from engine.runs.launch import child_environment
 from engine.runs.living import Living, Stamp, here, lives, unnoted_engines
 from engine.runs.process import Identity, is_alive
 from engine.runs.queue_state import POLICIES, State, changing, place, read
@@ -360,7 +360,7 @@ def ensure_owner(workspace: Workspace) -> int | None:
     if not any(is_mine(note) for note in living.waiting.values()) and not state.started:
         return None
     place(workspace).mkdir(parents=True, exist_ok=True)
-    with (place(workspace) / f"log-{os.getuid()}.txt").open("ab") as log, signals_held():
+    with (place(workspace) / f"log-{os.getuid()}.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "engine.runs.queue_owner", str(workspace.root)],
             stdin=subprocess.DEVNULL,

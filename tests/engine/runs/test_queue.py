@@ -393,3 +393,14 @@ def _state(run: RunFolder) -> str:
     record = Record(run.path)
     record.refresh()
     return record.state
+
+
+def test_the_owner_goes_when_it_is_told_to(
+    workspace: Workspace, new_run: Callable[..., RunFolder], until: Callable[..., Any]
+) -> None:
+    queue.pause(workspace)
+    queue.add(workspace, [new_run().run_id])
+    until(lambda: queue.owners(workspace))
+    (owner,) = queue.owners(workspace)
+    os.kill(owner.pid, signal.SIGTERM)
+    until(lambda: not queue.owners(workspace), 20)
