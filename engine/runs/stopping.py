@@ -105,11 +105,14 @@ class _Ladder:
         self.record = record
         self.enough = enough
         self.tell = tell
+        self._seen: dict[Identity, None] = {}
+        """All of the run that was ever seen: once their leader is gone, some are known by nothing else."""
 
     def climb(self, now: bool, grace: float) -> Stopping:
         record, run_id = self.record, self.record.run_id
         if not self._has_begun():
             return _result(record, "none" if not record.live else "left", not record.live)
+        self._all()
         if not now:
             self.tell(say("stop.asking", run=run_id))
             if not any(send(one, signal.SIGTERM) for one in crew.named(record.folder)):
@@ -144,8 +147,13 @@ class _Ladder:
             _read(self.record)
         return bool(crew.crew(self.record.folder))
 
+    def _all(self) -> list[Identity]:
+        """Return all of the run that lives."""
+        self._seen.update(dict.fromkeys([*crew.named(self.record.folder), *crew.crew(self.record.folder)]))
+        return [one for one in self._seen if is_alive(one)]
+
     def _send_all(self, number: int) -> None:
-        for one in crew.crew(self.record.folder):
+        for one in self._all():
             send(one, number)
 
     def _gone(self, seconds: float, *, at_work: bool = False, patient: bool = False) -> bool:
@@ -154,7 +162,7 @@ class _Ladder:
         deadline, last = began + seconds, began + seconds * _LONGEST
         known = self._signs()
         while True:
-            if not self._anybody():
+            if not self._all():
                 _read(self.record)
                 return True
             if time.monotonic() >= deadline or (self.enough() and not patient):
@@ -165,10 +173,6 @@ class _Ladder:
                 signs = self._signs()
                 if signs != known:
                     known, deadline = signs, min(last, time.monotonic() + seconds)
-
-    def _anybody(self) -> bool:
-        people: list[Identity] = crew.named(self.record.folder)
-        return any(is_alive(one) for one in people) or bool(crew.crew(self.record.folder))
 
     def _signs(self) -> tuple[Any, ...]:
         """Return what changes while a run saves, tests and ends, and not while it only goes on."""

@@ -36,7 +36,7 @@ _LINGER_SECONDS = 3.0
 _TAKE_OVER_SECONDS = 3.0
 _TRIES = 5
 _LONGEST_WAIT_SECONDS = 30.0
-_NICE = 10
+_NICE = 5
 _HINTS = ("(raised as a result", "[SQL:", "[parameters:", "(Background on this error")
 
 
