@@ -97,7 +97,7 @@ def run(workspace: Workspace, engines: int, seconds: float, work: float, *, trac
     }
     if tracked:
         while not all(is_whole(folder) for folder in folders):
-            assert any(tracker.poll() is None for tracker in trackers), "nobody replicates any more"
+            assert all(tracker.poll() != 1 for tracker in trackers), "nobody replicates any more"
             time.sleep(0.1)
         answer["after"] = time.monotonic() - ended
         answer["missing"], answer["points"] = missing(workspace, folders)
