@@ -34,3 +34,15 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             _held.pop(path, None)
             os.close(handle)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether another process holds the lock at `path`; a lock that was never made is free."""
+    try:
+        with path.open("r+") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

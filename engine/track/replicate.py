@@ -26,6 +26,7 @@ from typing import Any
 from engine.runs import find as folders
 from engine.runs.folder import RunFolder
 from engine.runs.launch import child_environment
+from engine.runs.locks import is_held
 from engine.track import database, store
 from engine.track.follow import BusyError, Follower, is_whole, place_of, uri_of
 from engine.workspace import Workspace
@@ -103,14 +104,7 @@ def place(workspace: Workspace, uri: str) -> Path:
 
 def is_served(where: Path) -> bool:
     """Tell whether a process serves the store of this place."""
-    try:
-        with (where / "lock").open("a") as lock:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    return is_held(where / "lock")
 
 
 def serve(workspace: Workspace, uri: str) -> None:

@@ -5,7 +5,6 @@ Looks at the run folders alone; the work is done by the detached replicator.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from engine.runs import find as folders
 from engine.runs.folder import RunFolder
+from engine.runs.locks import is_held
 from engine.runs.record import Record
 from engine.track import replicate
 from engine.track.follow import TRASH, is_whole, uri_of
@@ -69,7 +69,7 @@ def behind(workspace: Workspace, run_ids: Iterable[str] | None = None) -> list[B
             record = Record(path, keep_curves=False)
             if folder.queued.exists() or not (record.conf().get("tracking") or {}).get("enabled", True):
                 continue
-        if _followed(folder) and not state.get("problem"):
+        if is_held(folder.tracking_lock) and not state.get("problem"):
             continue
         problem = str((state.get("problem") or {}).get("text", ""))
         found.append(Behind(folder, uri_of(workspace, folder), _waiting(folder, state), problem))
@@ -138,18 +138,6 @@ def _has(state: dict[str, Any], size: int, folder: RunFolder) -> bool:
 def _trash(workspace: Workspace) -> list[Path]:
     trash = workspace.runs / TRASH
     return [p for p in trash.iterdir() if (p / "run.json").is_file()] if trash.is_dir() else []
-
-
-def _followed(folder: RunFolder) -> bool:
-    """Tell whether a process is bringing this run into MLflow."""
-    try:
-        with folder.tracking_lock.open("r+") as lock:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 def _size(folder: RunFolder) -> int:
