@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
-from textual.app import App
+from textual.app import App, SuspendNotSupported
 from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from engine.errors import BadInput
 from engine.runs.record import Record
+from engine.words import say
 from engine.workspace import Workspace
 from tui import keys
 from tui.commands import KeyProvider
 from tui.feeds import RunFeed
 from tui.messages import ConfsChanged, RunsChanged
+from tui.view import View
+from tui.widgets.plain import plain
 
 _POLL_SECONDS = 0.5
 _POLL_SECONDS_SSH = 1.0
+# A connection that drops loses no more of the view than this.
+_SAVE_SECONDS = 2.0
 
 
 class SpectuiApp(App[None]):
@@ -47,6 +55,8 @@ class SpectuiApp(App[None]):
         )
         self.tends = True
         """Whether what nobody else may see to is seen to: `engine.tend`."""
+        self.view = View(workspace)
+        """What was chosen on the screens, for the next start."""
         self._live: set[str] = set()
         self.marked: set[str] = set()
         """Runs marked for comparison, by id: the list and the comparison share them."""
@@ -85,6 +95,7 @@ class SpectuiApp(App[None]):
     def on_unmount(self) -> None:
         # The feed sleeps between two looks, or has not begun; quitting waits for neither.
         self.feed.close()
+        self.view.save()
 
     async def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
@@ -92,6 +103,7 @@ class SpectuiApp(App[None]):
             # Textual leaves the terminal raw on these; leaving by the front door restores it.
             loop.add_signal_handler(number, self.exit)
         await self.switch_mode("runs")
+        self.set_interval(_SAVE_SECONDS, self.view.save)
         self.call_after_refresh(self._start_workers)
 
     def _start_workers(self) -> None:
@@ -163,6 +175,21 @@ class SpectuiApp(App[None]):
         from tui.screens.run import RunScreen
 
         self.push_screen(RunScreen(record))
+
+    def copy(self, text: str, told: str = "") -> None:
+        """Copy by the terminal (OSC 52) and show what was copied, since not every terminal can."""
+        self.copy_to_clipboard(text)
+        self.notify(plain(told or text), title=say("app.copied"), markup=False)
+
+    def edit(self, path: Path) -> bool:
+        """Give the terminal to `$VISUAL` or `$EDITOR` (vi) for a file; tell whether the editor ended well."""
+        editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+        try:
+            with self.suspend():
+                return subprocess.run([*editor, str(path)], check=False).returncode == 0
+        except (OSError, SuspendNotSupported) as error:
+            self.notify(say("app.no_editor", editor=editor[0], error=str(error)), severity="error")
+            return False
 
     async def action_mode(self, mode: str) -> None:
         """Go to a mode; a dialog or a form in front stays until it is answered."""

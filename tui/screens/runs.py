@@ -178,6 +178,5 @@ class RunsScreen(Acts):
 
 
 def copy_run_id(screen: Place, record: Record) -> None:
-    """Copy a run id by the terminal (OSC 52) and show it, since not every terminal can."""
-    screen.app.copy_to_clipboard(record.run_id)
-    screen.notify(record.run_id, title=say("app.copied"))
+    """Copy a run id."""
+    screen.spectui.copy(record.run_id)
