@@ -30,9 +30,10 @@ run: $(VENV)/.installed-run
 	@if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then exec $(BIN)/spectui --root .; \
 	else exec $(BIN)/spectui --root . train conf/demo.yaml; fi
 
-# One thread a process: two workers with two threads each on two cores wait for one another most of the time.
+# One thread a process: more wait for one another most of the time. Three workers on two cores: a third of the
+# tests wait for processes of their own.
 test: lint
-	OMP_NUM_THREADS=1 SPECTUI_FUZZ_CASES=$(SPECTUI_FUZZ_CASES) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 SPECTUI_FUZZ_CASES=$(SPECTUI_FUZZ_CASES) $(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
 
 slow: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

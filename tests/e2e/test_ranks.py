@@ -187,7 +187,8 @@ def test_a_signal_before_there_is_a_process_leaves_a_run_that_was_stopped(site: 
     assert [end["outcome"] for end in site.events("end")] == ["stopped"]
 
 
-@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [1, 0])
 def test_a_killed_process_ends_the_run_with_words_and_a_restart_goes_on(site: Site, rank: int) -> None:
     parent = site.start("train", "tiny", "--nproc", "2", *ENDLESS[:2], "--train_epochs", "60")
     site.trains()
@@ -252,6 +253,7 @@ def meeting() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_two_machines_make_one_run(site: Site, meeting: str) -> None:
     where = ("--nnodes", "2", "--rdzv_endpoint", meeting)
     second = site.start("train", "tiny", *where, "--node_rank", "1")

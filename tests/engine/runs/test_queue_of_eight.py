@@ -14,7 +14,7 @@ from engine.runs.events import Tail
 from engine.runs.folder import RunFolder
 from engine.workspace import Workspace
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_eight_runs_on_two_slots_whose_owner_is_killed_twice(
