@@ -77,7 +77,8 @@ def test_a_server_that_is_no_use_for_the_whole_run(
     door.mode = "good"
     door.opened.set()
     synced = processes.run("sync")
-    assert (synced.returncode, record.run_id in synced.stdout) == (0, True), synced.stderr + synced.stdout
+    # A replicator that still tried may have been quicker: then there was nothing left to name.
+    assert synced.returncode == 0, synced.stderr + synced.stdout
     api, run_id = of(workspace, record.folder, door.uri)
     assert kept(api, run_id) == said(record.folder)
     assert api.get_run(run_id).info.status == "FINISHED"
