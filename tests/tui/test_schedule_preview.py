@@ -116,6 +116,7 @@ async def test_a_half_typed_value_is_said_in_the_words_of_the_form(size: Any, op
         assert "✗" not in glass.text() and glass.braille() > 10
 
 
+@pytest.mark.slow
 async def test_nothing_that_is_typed_brings_the_form_down(opened: Any) -> None:
     wrong = [
         ("training.epochs", "", "training.epochs: "),
