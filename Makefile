@@ -13,7 +13,7 @@ PIP_INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test slow lint bench clean
+.PHONY: help run test slow lint bench bench-terminal soak clean
 
 help:
 	@echo "make run    install into $(VENV), make the demo data if there is none, open the app"
@@ -22,6 +22,8 @@ help:
 	@echo "make slow   the tests that take too long for every change (processes killed in every way)"
 	@echo "make lint   only the first three"
 	@echo "make bench  benchmarks against named baselines (half an hour, 6 GB of scratch space)"
+	@echo "make bench-terminal  what the screen costs, beside W&B LEET where BENCH_LEET_PYTHON has wandb (20 min)"
+	@echo "make soak   20,000 random keys over live data (an hour)"
 	@echo "make clean  remove $(VENV) and caches; never dataset/, runs/, mlruns/ or mlflow.db"
 
 # A recipe has make's own stdin and stdout, so these tests see whether there is a terminal.
@@ -48,6 +50,13 @@ bench: $(VENV)/.installed-dev
 	@for file in tests/benchmarks/bench_*.py; do \
 	  echo "== $$file"; PYTHONPATH=. $(BIN)/python $$file || failed="$$failed $$file"; \
 	done; [ -z "$$failed" ] || { echo "bars missed:$$failed" >&2; exit 1; }
+
+# The peer lives in an environment of its own: python -m venv X && X/bin/pip install wandb==0.31.0
+bench-terminal: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/terminal/bench_terminal.py
+
+soak: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python tests/soak/soak_keys.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .cache

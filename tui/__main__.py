@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -18,10 +19,12 @@ def main() -> int:
 
         return run_verb(argv, draw=_draw)
     words.choose(wanted.get("--lang"))
+    # Nothing that is made while starting becomes garbage, and looking for some takes a tenth of the start.
+    gc.disable()
     try:
         from tui import boot
 
-        return boot.run_app(wanted.get("--root"))
+        return boot.run_app(wanted.get("--root"), wanted.get("--lang"))
     except BadInput as error:
         for line in error.lines:
             print(line, file=sys.stderr)
@@ -29,7 +32,11 @@ def main() -> int:
 
 
 def _draw(what: str, *facts: Any) -> list[str]:
-    """Draw for `data spectrum` and `schedule`; Textual and plotext are imported only then."""
+    """Draw for `data spectrum` and `schedule`, list for `keys`; what that takes is imported only then."""
+    if what == "keys":
+        from tui import keys
+
+        return keys.listed()
     from tui import plain
 
     return plain.DRAWINGS[what](*facts)

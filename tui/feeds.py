@@ -20,6 +20,7 @@ from engine.track import listing
 from engine.track.feed import StoreFeed
 from engine.track.read import UnknownForm
 from engine.track.remote import RemoteFeed
+from engine.words import say
 from engine.workspace import Workspace
 
 # Directories are looked at this often even when no event came: network file systems send none. Looking takes
@@ -27,6 +28,7 @@ from engine.workspace import Workspace
 _LISTING_SECONDS = 5.0
 _LISTING_SHARE = 0.02
 _STORES_SECONDS = 30.0
+_FIRST_ROWS = 50  # are shown before the rest is read
 _BEST = ("val_loss", "train_loss")
 
 
@@ -39,6 +41,9 @@ class RunFeed:
         self.workspace = workspace
         self.rows: list[Record] = []
         self.error = ""
+        self.error_since = 0.0
+        """Of when the rows are that could not be read again since."""
+        self._folder_error = ""
         self.updated_at = 0.0
         self.loaded = False
         self._changed = changed
@@ -55,12 +60,12 @@ class RunFeed:
         self._listing_at = self._stores_at = 0.0
         self._closed = False
         self._observer: Any = None
+        self._watched = False
 
     def run(self, cancelled: Callable[[], bool], seconds: float) -> None:
         """Refresh until cancelled or closed; meant for a thread worker."""
         if self._closed:
             return
-        self._watch()
         try:
             while not (cancelled() or self._closed):
                 changed = self._list(cancelled)
@@ -70,6 +75,11 @@ class RunFeed:
                 if changed or not self.loaded:
                     self.loaded = True
                     self._publish()
+                if not self._watched:
+                    # Not before the first rows: importing what watches takes longer than reading them.
+                    self._watched = self._listing_due = True
+                    self._watch()
+                    continue
                 self._wake.wait(seconds)
                 self._wake.clear()
         finally:
@@ -89,6 +99,10 @@ class RunFeed:
         self._closed = True
         self._wake.set()
 
+    def live_ids(self) -> set[str]:
+        """Return the runs with a folder here that are at work or wait for it."""
+        return {row.run_id for row in self._rows_live if row.stored is None}
+
     def live(self) -> int:
         """Return how many runs are at work: not those that wait in the queue."""
         return sum(row.live and row.state != "queued" for row in self._rows_live)
@@ -100,34 +114,59 @@ class RunFeed:
             return False
         self._listing_due = False
         began = time.thread_time()
-        stamps = self._folders()
+        try:
+            stamps = self._folders()
+            self._folder_error = ""
+        except OSError as error:
+            # The rows that are there stay, and say how old they are.
+            stamps, self._folder_error = dict(self._stamps), _away(self.workspace.runs, error)
         took = time.thread_time() - began
         self._listing_at = now + min(_LISTING_SECONDS, took / _LISTING_SHARE)
         gone = [name for name in self._records if name not in stamps]
         for name in gone:
             del self._records[name]
         touched = [name for name, stamp in stamps.items() if self._stamps.get(name) != stamp]
-        changed, new = bool(gone), 0
+        changed, new, shown_at = bool(gone), 0, _FIRST_ROWS
         for name in touched:
             if cancelled():
                 return False
             record = self._records.get(name)
             if record is None:
-                record = self._records[name] = Record(self.workspace.runs / name, keep_curves=False)
-                new += 1
-                record.refresh()
+                record = self._new(name)
+                new += record is not None
                 changed = True
-                if new % 50 == 0:
+                if new >= shown_at:
+                    # Each time twice as many: to merge and arrange them takes as long as to read as many.
+                    shown_at *= 2
                     self._publish()
             else:
-                changed |= record.refresh()
+                changed |= self._look(record)
         self._stamps = stamps
         # What has not ended, though its process is gone, may yet be heard of: it is on another machine.
         for record in self._records.values():
             if record.end is None:
-                changed |= record.refresh()
+                changed |= self._look(record)
         self._live = [record for record in self._records.values() if record.live]
         return changed
+
+    def _new(self, name: str) -> Record | None:
+        path = self.workspace.runs / name
+        try:
+            record = Record(path, keep_curves=False)
+        except OSError as error:
+            self._folder_error = _away(path, error)
+            return None
+        self._records[name] = record
+        self._look(record)
+        return record
+
+    def _look(self, record: Record) -> bool:
+        """Read what is new of a run; one that cannot be read now stays as it was."""
+        try:
+            return record.refresh()
+        except OSError as error:
+            self._folder_error = _away(record.folder.path, error)
+            return False
 
     def _folders(self) -> dict[str, int]:
         """Return the run folders, newest first, with what changes when something in them does."""
@@ -143,11 +182,14 @@ class RunFeed:
 
     @staticmethod
     def _is_run(entry: os.DirEntry[str]) -> bool:
-        return not entry.name.startswith(".") and Path(entry.path, "run.json").is_file()
+        try:
+            return not entry.name.startswith(".") and Path(entry.path, "run.json").is_file()
+        except PermissionError:
+            return False
 
     def _refresh(self) -> bool:
         # A run that ended can only change by a file that is made or renamed, which its folder's stamp tells.
-        changed = [record.refresh() for record in self._live]
+        changed = [self._look(record) for record in self._live]
         if any(changed):
             self._live = [record for record in self._records.values() if record.live]
         return any(changed)
@@ -173,7 +215,11 @@ class RunFeed:
                 feed.close()
                 self._feeds[uri] = RemoteFeed(uri)
             changed |= feed.error != before
-        self.error = next((feed.error for feed in self._feeds.values() if feed.error), "")
+        error = self._folder_error or next((feed.error for feed in self._feeds.values() if feed.error), "")
+        if error and not self.error:
+            self.error_since = self.updated_at or time.time()
+        changed |= error != self.error
+        self.error = error
         return changed
 
     def _publish(self) -> None:
@@ -211,3 +257,7 @@ class RunFeed:
             # No inotify watches left: the listing every few seconds does the same, later.
             return
         self._observer = observer
+
+
+def _away(path: Path, error: OSError) -> str:
+    return say("runs.folder_away", folder=path.name, error=error.strerror or error)

@@ -8,7 +8,7 @@ together.
 
 from __future__ import annotations
 
-from engine.catalog.counts import Count, parameter_counts
+from engine.catalog.counts import Count, parameter_counts, stamp_of
 from engine.catalog.fields import check_fields
 from engine.catalog.scan import PACKAGE_FOLDER, Field, Network, find, in_one_line, networks
 
@@ -22,4 +22,5 @@ __all__ = [
     "in_one_line",
     "networks",
     "parameter_counts",
+    "stamp_of",
 ]

@@ -134,12 +134,17 @@ def _child(
 
 
 def _key(network: Network, points: int, labels: int) -> str:
+    return f"{stamp_of(network)}|{points}|{labels}"
+
+
+def stamp_of(network: Network) -> str:
+    """Return a text that changes with the file of a network and with the parts that networks share."""
     try:
         stat = network.file.stat()
         stamp = f"{stat.st_mtime_ns}|{stat.st_size}"
     except OSError:
         stamp = "gone|0"
-    return f"{network.file}|{network.name}|{stamp}|{_shared_stamp()}|{points}|{labels}"
+    return f"{network.file}|{network.name}|{stamp}|{_shared_stamp()}"
 
 
 def _shared_stamp() -> int:

@@ -1,4 +1,4 @@
-"""`runs`, `show`, `watch`, `compare`, `diagnose`: what runs say, as text and as JSON."""
+"""`runs`, `show`, `watch`, `diagnose`: what runs say, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 from engine import diagnose as advisor
 from engine import exit_codes, workspace
 from engine.cli.text import age, duration, figure, message, print_json, print_table
-from engine.conf.load import flatten, resolve
+from engine.conf.tree import flatten
 from engine.errors import BadInput
 from engine.runs import death
 from engine.runs.about import close
 from engine.runs.events import Tail, writable
 from engine.runs.record import Record
 from engine.runs.select import check_key, getter_of, select, sort, value
-from engine.track import listing, remote
+from engine.track import listing, remote, sparks
 from engine.words import say
 
 _COLUMNS = ("run_id", "state", "model", "epoch", "best.val_loss", "last.val_loss", "duration", "age")
@@ -174,27 +174,12 @@ def _same(left: float, right: float | None) -> bool:
     return left == right or (left != left and right is not None and right != right)
 
 
-def compare(arguments: argparse.Namespace) -> int:
-    """Put runs side by side: the parameters that differ, and every error."""
-    here = workspace.find(arguments.root)
-    found = [listing.find(here, word) for word in arguments.runs]
-    table = comparison(found)
-    if arguments.json:
-        print_json({"runs": [plain(here, r) for r in found]} | table)
-        return 0
-    headers = ["", *(r.run_id for r in found)]
-    rows = [[say("column.state"), *(say(f"state.{r.state}") for r in found)]]
-    rows += [[key, *(figure(v) for v in values)] for key, values in table["params"].items()]
-    errors = {key: values for key, values in table["metrics"].items() if key.endswith(("_mae", "loss"))}
-    rows += [[key, *(figure(v) for v in values)] for key, values in errors.items() if "mean_mae" not in key]
-    print_table(headers, rows)
-    return 0
-
-
 def diagnose(arguments: argparse.Namespace) -> int:
     """Say what is wrong with a run, or with a conf before it is run."""
     here = workspace.find(arguments.root)
     if is_conf(here, arguments.what):
+        from engine.conf.load import resolve
+
         findings = advisor.of_conf(here, resolve(here, arguments.what).conf)
     else:
         findings = advisor.of_run(here, listing.find(here, arguments.what))
@@ -270,24 +255,6 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
     return rows
 
 
-def comparison(records: list[Record]) -> dict[str, dict[str, list[Any]]]:
-    """Return parameters that differ between runs, and best and test errors of each."""
-    params = [flatten(record.conf()) for record in records]
-    keys = list(dict.fromkeys(key for p in params for key in p))
-    differing = {
-        key: [p.get(key) for p in params]
-        for key in keys
-        if any(p.get(key) != params[0].get(key) for p in params)
-    }
-    metrics: dict[str, list[Any]] = {}
-    for prefix, side in (("best", "best"), ("test", "test")):
-        names = list(dict.fromkeys(name for r in records for name in getattr(r, side)))
-        for name in names:
-            if not name.endswith(("_n", "_bias")):
-                metrics[f"{prefix}.{name}"] = [getattr(r, side).get(name) for r in records]
-    return {"params": differing, "metrics": metrics}
-
-
 def targets(record: Record) -> list[str]:
     """Return the labels that a run learned, in order."""
     named = (record.conf().get("data") or {}).get("targets")
@@ -332,6 +299,10 @@ def _cell(record: Record, key: str) -> str:
         return age(record.created_at)
     if key == "duration":
         return duration(record.duration)
+    if key == "left":
+        return duration(record.eta) if record.eta is not None else "-"
+    if key == "spark":
+        return sparks.told(record)
     if key == "state":
         return say(f"state.{record.state}")
     if key == "epoch":

@@ -103,6 +103,9 @@ def build(program: str) -> Parser:
     schedule = add("schedule", "schedule:schedule", json=True)
     schedule.add_argument("conf", metavar="CONF", help=say("cli.conf"))
     schedule.add_argument("--set", dest="sets", action="append", metavar="K=V", help=say("cli.set"))
+    size = add("size", "size:size", json=True)
+    size.add_argument("conf", metavar="CONF", help=say("cli.conf"))
+    size.add_argument("--set", dest="sets", action="append", metavar="K=V", help=say("cli.set"))
     models = add("models", "things:models", json=True)
     models_verbs = models.add_subparsers(dest="sub", metavar=say("cli.sub"), parser_class=Parser)
     show_model = _adder(models_verbs, "models.")("show", "things:show_model", json=True)
@@ -118,8 +121,17 @@ def build(program: str) -> Parser:
     watch = add("watch", "inspect:watch", json=True)
     watch.add_argument("run", metavar="RUN", help=say("cli.run"))
     watch.add_argument("--until-bad", action="store_true", help=say("cli.until_bad"))
-    compare = add("compare", "inspect:compare", json=True)
+    compare = add("compare", "comparing:compare", json=True)
     compare.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
+    compare.add_argument("--baseline", metavar="RUN", help=say("cli.baseline"))
+    compare.add_argument("--all", action="store_true", help=say("cli.compare_all"))
+    shown = compare.add_mutually_exclusive_group()
+    shown.add_argument("--markdown", action="store_true", help=say("cli.markdown"))
+    shown.add_argument("--csv", action="store_true", help=say("cli.compare_csv"))
+    shown.add_argument("--curves", action="store_true", help=say("cli.compare_curves"))
+    shown.add_argument("--figure", metavar="FILE", help=say("cli.compare_figure"))
+    compare.add_argument("--quantity", metavar="K", help=say("cli.quantity"))
+    compare.add_argument("--log", action="store_true", help=say("cli.log_y"))
     diagnose = add("diagnose", "inspect:diagnose", json=True)
     diagnose.add_argument("what", metavar="RUN|CONF", help=say("cli.run_or_conf"))
 
@@ -160,6 +172,8 @@ def build(program: str) -> Parser:
 
     add_import_options(add_data("import", "fits:import_", json=True))
 
+    add("keys", "keys:keys", json=True)
+    add("system", "system:system", json=True)
     doctor = add("doctor", "doctor:doctor", json=True)
     doctor.add_argument("--repair", action="store_true", help=say("cli.repair"))
 

@@ -6,6 +6,7 @@ The English help of a field is its docstring; other languages have theirs in the
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import yaml
 
 from engine import catalog, words
 from engine.conf.load import get
+from engine.conf.mistakes import range_of
 from engine.conf.schema import Conf
 from engine.errors import BadInput
 from engine.workspace import Workspace
@@ -32,6 +34,8 @@ class FormField:
     text: str
     choices: tuple[str, ...]
     help: str
+    range: str = ""
+    """What numbers are allowed, such as '> 0, ≤ 1'."""
 
     @property
     def section(self) -> str:
@@ -45,7 +49,9 @@ def form_fields(workspace: Workspace, conf: Conf) -> list[FormField]:
     fields = _walk(schema, schema, plain, "")
     names = tuple(network.name for network in catalog.networks(workspace) if not network.broken)
     fields = [
-        FormField(f.key, "choice", f.text, names, f.help) if f.key == "model.name" and f.text in names else f
+        dataclasses.replace(f, kind="choice", choices=names)
+        if f.key == "model.name" and f.text in names
+        else f
         for f in fields
     ]
     fields += _network_fields(workspace, conf, plain)
@@ -79,7 +85,8 @@ def _walk(
             continue
         choices = tuple(str(choice) for choice in target.get("enum", ()))
         help_text = entry.get("description", target.get("description", ""))
-        fields.append(_field(key, get(plain, key), choices, help_text))
+        field = _field(key, get(plain, key), choices, help_text)
+        fields.append(dataclasses.replace(field, range=range_of(entry)))
     return fields
 
 

@@ -1,7 +1,7 @@
 """From a conf file and overrides to a checked `Conf`, or to every mistake at once.
 
-Owns composition (`base:`, a section given by name), overrides (`--set`, known flags, `--model_conf`) and the
-wording of mistakes. Never writes.
+Owns composition (`base:`, a section given by name) and overrides (`--set`, known flags, `--model_conf`).
+Never writes.
 """
 
 from __future__ import annotations
@@ -10,26 +10,21 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
-from engine import catalog
-from engine.conf.marks import FLOAT, Location, Mark, Marked, parse_value, read
+from engine.conf import mistakes
+from engine.conf.marks import Location, Mark, Marked, parse_value, read
 from engine.conf.schema import KNOWN_FLAGS, TEXT_FLAGS, Conf
+from engine.conf.tree import difference as difference
+from engine.conf.tree import flatten as flatten
+from engine.conf.tree import get as get
+from engine.conf.tree import to_yaml as to_yaml
 from engine.errors import BadInput
-from engine.words import has, say
+from engine.words import say
 from engine.workspace import Workspace
 
 _SECTIONS = ("model", "data", "training", "finetune", "tracking")
 _MAX_BASES = 20
-_WHOLE: dict[str, Location] = {
-    "weights_of_others": ("training", "label_weights"), "weights_zero": ("training", "label_weights"),
-    "no_epochs": ("training", "epochs"), "schedule_free_finetune": ("finetune", "schedule"),
-    "monitor_unknown": ("training", "monitor"),
-}  # fmt: skip
-"""Where the rules that compare sections point."""
 
 
 @dataclass(frozen=True)
@@ -126,22 +121,7 @@ def check(workspace: Workspace, marked: Marked) -> Conf:
     Raises:
         BadInput: every mistake, one line each: place, key, what is wrong, near miss.
     """
-    problems: list[tuple[Location, str]] = []
-    conf: Conf | None = None
-    try:
-        conf = Conf.model_validate(marked.data)
-    except ValidationError as error:
-        problems += [(_place(item), _explain(item)) for item in error.errors(include_url=False)]
-    model = marked.data.get("model")
-    if conf is not None or (isinstance(model, dict) and isinstance(model.get("name", ""), str)):
-        fields = dict(model) if isinstance(model, dict) else {}
-        name = fields.pop("name", Conf().model.name)
-        try:
-            network = catalog.find(workspace, name)
-        except BadInput as error:
-            problems.append((("model", "name"), catalog.in_one_line(error)))
-        else:
-            problems += [(tuple(loc), text) for loc, text in catalog.check_fields(network, fields)]
+    conf, problems = mistakes.find(workspace, marked.data)
     if problems or conf is None:
         raise BadInput([_line(marked, location, text) for location, text in problems])
     return conf
@@ -150,49 +130,6 @@ def check(workspace: Workspace, marked: Marked) -> Conf:
 def from_plain(workspace: Workspace, data: dict[str, Any], shown: str) -> Conf:
     """Check plain data that came from a run folder or the launch form."""
     return check(workspace, Marked(data, {(): Mark(shown)}))
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what differs between two plain confs: dotted key to {was, is}."""
-    before, after = flatten(old), flatten(new)
-    return {
-        key: {"was": before.get(key), "is": after.get(key)}
-        for key in [*before, *(k for k in after if k not in before)]
-        if before.get(key) != after.get(key)
-    }
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return dotted keys and leaf values of a plain conf; lists are leaves."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def get(tree: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key, or None."""
-    value: Any = tree
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
-
-
-class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper; quotes text that looks like a number of YAML 1.2 ('1e-4') too."""
-
-
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-
-
-def to_yaml(data: Mapping[str, Any]) -> str:
-    """Return plain data as YAML, in its own order; it reads back as it was."""
-    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _compose(workspace: Workspace, file: Path, above: tuple[Path, ...]) -> Marked:
@@ -295,43 +232,6 @@ def _copy(value: Any) -> Any:
 
 def _overridden(sets: Sequence[str], flags: Mapping[str, str] | None) -> list[str]:
     return [KNOWN_FLAGS[flag] for flag in flags or {}] + [word.partition("=")[0].strip() for word in sets]
-
-
-def _place(item: Any) -> Location:
-    location: Location = item["loc"]
-    return location or _WHOLE.get(str((item.get("ctx") or {}).get("error")), ())
-
-
-def _explain(item: Any) -> str:
-    """Word one pydantic error in the user's language."""
-    kind, context = item["type"], dict(item.get("ctx") or {})
-    if kind == "extra_forbidden":
-        key = str(item["loc"][-1])
-        near = difflib.get_close_matches(key, _keys_at(item["loc"][:-1]), n=1, cutoff=0.5)
-        return say("conf.unknown_key") + (say("conf.did_you_mean", near=near[0]) if near else "")
-    if kind == "value_error":
-        return say(f"conf.rule.{context['error']}")
-    if "expected" in context:
-        context["expected"] = str(context["expected"]).replace(" or ", ", ")
-    if has(f"conf.type.{kind}"):
-        return say(f"conf.type.{kind}", given=_short(item.get("input")), **context)
-    return str(item["msg"])
-
-
-def _keys_at(location: tuple[str | int, ...]) -> list[str]:
-    section: Any = Conf
-    for part in location:
-        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
-        if field is None:
-            return []
-        choices = [field.annotation, *get_args(field.annotation)]
-        section = next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None)
-    return list(section.model_fields) if section is not None else []
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "…"
 
 
 def _line(marked: Marked, location: Location, text: str) -> str:

@@ -6,16 +6,17 @@ Ids: SP1xx numbers that stopped being numbers, SP3xx what a conf alone tells, SP
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine import catalog
-from engine.conf.load import from_plain, get
-from engine.conf.schema import Conf
+from engine.conf.tree import get
 from engine.diagnose.findings import Finding, Remedy
 from engine.errors import BadInput
 from engine.runs.record import Record
 from engine.words import say
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.conf.schema import Conf
 
 # A run whose numbers break within this many steps never trained: data or a bug, not the learning rate alone.
 _FROM_THE_START = 3
@@ -167,6 +168,8 @@ def _clip_gradients(conf: dict[str, Any]) -> Remedy:
 
 def _norm(workspace: Workspace, conf: dict[str, Any]) -> tuple[str | None, Any]:
     """Return the conf key that chooses the network's normalisation, and its value ('ln', 'bn')."""
+    from engine import catalog
+
     try:
         network = catalog.find(workspace, str(get(conf, "model.name")))
     except BadInput:
@@ -220,6 +223,8 @@ def check_patch(workspace: Workspace, conf: dict[str, Any], patch: dict[str, Any
     Raises:
         BadInput: the patched conf is not a valid one.
     """
+    from engine.conf.load import from_plain
+
     changed = _deep_copy(conf)
     for key, value in patch.items():
         *parents, last = key.split(".")

@@ -11,10 +11,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine import catalog
-from engine.conf.load import Resolved, from_plain, resolve, to_yaml
+from engine.conf.tree import to_yaml
 from engine.errors import BadInput
 from engine.runs import devices, find, folder
 from engine.runs import launch as launching
@@ -26,6 +25,9 @@ from engine.runs.stopping import GRACE_SECONDS, Stopping, stop
 from engine.runs.trash import remove
 from engine.words import say
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.conf.load import Resolved
 
 __all__ = [
     "GRACE_SECONDS", "Launched", "Stopping", "Weights", "check_rerun", "conf_of", "follow_up", "launch",
@@ -70,6 +72,7 @@ def prepare(workspace: Workspace, resolved: Resolved) -> None:
     Raises:
         BadInput: the tables or the network do not fit.
     """
+    from engine import catalog
     from engine.spectra import layout, stats
 
     conf = resolved.conf
@@ -197,6 +200,8 @@ def resume(
     Raises:
         BadInput: it is at work, has finished, or its conf is not valid any more; nothing was started.
     """
+    from engine.conf.load import from_plain
+
     record.refresh()
     refuse_to_resume(record)
     conf = from_plain(workspace, record.conf(), workspace.relative(record.folder.conf))
@@ -259,6 +264,8 @@ def conf_of(
     Raises:
         BadInput: a change is wrong, or what is known of the run makes no conf (a run of another program).
     """
+    from engine.conf.load import from_plain, resolve
+
     if record.stored is None:
         return resolve(workspace, record.folder.conf, sets=sets, flags=flags, model_conf=model_conf)
     plain = record.conf()

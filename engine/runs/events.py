@@ -122,13 +122,20 @@ class Tail:
             return []
         whole = data.rfind(b"\n") + 1
         self.offset += whole
-        return [event for line in data[:whole].splitlines() if (event := _parse(line)) is not None]
+        try:
+            lines: list[str] = data[:whole].decode("utf-8").split("\n")
+        except UnicodeDecodeError:  # a line torn within a letter: no JSON, whatever stands for that
+            lines = data[:whole].decode("utf-8", "replace").split("\n")
+        return [event for line in lines if line and (event := _parse(line)) is not None]
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+_decode = json.JSONDecoder().decode  # without what `json.loads` asks each time
+
+
+def _parse(line: str) -> dict[str, Any] | None:
     """Return one event, or None for a line that was torn by a crash."""
     try:
-        event = json.loads(line)
+        event = _decode(line)
     except ValueError:
         return None
     return event if isinstance(event, dict) and "kind" in event else None

@@ -20,12 +20,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import engine
-from engine.conf.load import Resolved, to_yaml
+from engine.conf.tree import to_yaml
 from engine.runs.process import Identity, identify
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.conf.load import Resolved
 
 _LONGEST_NAME = 200
 _MAKING = ".new-"

@@ -33,17 +33,17 @@ class Living:
         self._processes: dict[str, Stamp] = {}
         self._queued: dict[str, Stamp] = {}
 
-    def look(self) -> None:
-        """Look at every run folder."""
+    def look(self, *, processes: bool = True) -> None:
+        """Look at every run folder; without `processes` only for what waits."""
         self.looked_at = time.monotonic()
         names = self._names()
         for gone in (self._processes.keys() | self._queued.keys()) - names:
             self._forget(gone)
         for name in names:
-            self.look_at(name)
+            self.look_at(name, processes=processes)
         self.drop_dead()
 
-    def look_at(self, run_id: str) -> None:
+    def look_at(self, run_id: str, *, processes: bool = True) -> None:
         """Read what changed in one run folder."""
         folder = RunFolder(self.workspace.runs / run_id)
         stamp = _stamp(folder.queued)
@@ -53,6 +53,8 @@ class Living:
         elif stamp != self._queued.get(run_id):
             self._queued[run_id] = stamp
             self.waiting[run_id] = folder.read_json(folder.queued)
+        if not processes:
+            return
         stamp = _stamp(folder.process)
         if stamp is None:
             self._processes.pop(run_id, None)

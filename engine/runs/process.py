@@ -14,6 +14,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ def _start_time(pid: int) -> str | None:
     return None if not answer or state.startswith("Z") else started.strip()
 
 
+@cache  # another one is another process
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

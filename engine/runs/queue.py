@@ -356,7 +356,7 @@ def ensure_owner(workspace: Workspace) -> int | None:
         return None
     state = read(workspace)
     living = Living(workspace)
-    living.look()
+    living.look(processes=False)
     if not any(is_mine(note) for note in living.waiting.values()) and not state.started:
         return None
     place(workspace).mkdir(parents=True, exist_ok=True)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from engine.runs.events import Tail, number
 from engine.runs.folder import RunFolder
-from engine.runs.points import Curve, NonFinite
+from engine.runs.points import Clock, Curve, NonFinite
 from engine.runs.process import Identity, is_alive
+from engine.runs.spark import LOSSES, Spark
 
 if TYPE_CHECKING:
     from engine.track.stored import StoredRun
@@ -39,6 +40,29 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return stat.st_mtime_ns, stat.st_ino
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """Return what a YAML file holds; None when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    import yaml  # not at the start of the app: the list needs it for a few rows at most
+
+    try:
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return {}  # a colleague's, or damaged: the list shows the run all the same
+    return data if isinstance(data, dict) else {}
+
+
+def _doubles(column: list[Any]) -> array[float]:
+    """Return a column of the event log as numbers, the words for what is none among them too."""
+    try:
+        return array("d", column)
+    except TypeError:
+        return array("d", (float(number(value)) for value in column))
 
 
 class Record:
@@ -64,6 +88,7 @@ class Record:
         self.twin: StoredRun | None = None
         """What the MLflow store has of a run that has a folder, when the store was read."""
         self._conf: dict[str, Any] | None = None
+        self._patch: dict[str, Any] | None = None
         self._process: dict[str, Any] = {}
         self._process_stamp: tuple[int, int] | None = None
         self._about_stamp: tuple[int, int] | None = None
@@ -90,6 +115,10 @@ class Record:
         self.total_steps = 0
         self.steps_per_epoch = 0
         self.curves: dict[str, Curve] = {}
+        self.clock = Clock()
+        self.spark: Spark | None = None
+        """The loss in a few cells, also where no curves are kept."""
+        self._spark_of = len(LOSSES)
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
         self.low: dict[str, float] = {}
@@ -228,12 +257,18 @@ class Record:
         return self._conf or {}
 
     def _read_conf(self) -> dict[str, Any] | None:
-        try:
-            text = self.folder.conf.read_text(encoding="utf-8")
-        except OSError:
-            return None
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return data if isinstance(data, dict) else {}
+        return _mapping(self.folder.conf)
+
+    @property
+    def conf_known(self) -> bool:
+        """Tell whether `conf` answers without reading a file."""
+        return self._conf is not None
+
+    def patch(self) -> dict[str, Any]:
+        """Return what differs from the conf it was started from, by key: `was` and `is`. It never changes."""
+        if self._patch is None:
+            self._patch = _mapping(self.folder.patch) if self.stored is None else {}
+        return self._patch or {}
 
     def mlflow_run_id(self) -> str | None:
         if self.stored is not None:
@@ -282,6 +317,9 @@ class Record:
         for curve in self.curves.values():
             keep = bisect_right(curve.steps, step)
             del curve.steps[keep:], curve.values[keep:]
+        self.clock.cut(step)
+        if self.spark is not None:
+            self.spark.cut(step)
         self.cuts += 1
         self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
         self.step = min(self.step, step)
@@ -292,6 +330,8 @@ class Record:
         self.phase = event["phase"]
         if self.phase == "training" and self.training_at is None:
             self.training_at = event["time"]
+        if self.phase == "training":
+            self._anchor()
 
     def _take_machine(self, event: dict[str, Any]) -> None:
         self.machine = event
@@ -312,15 +352,24 @@ class Record:
         self.step = steps[-1]
         self.epoch = max(self.epoch, event.get("epoch", 0))
         self._pace = [*self._pace[-40:], (event["time"], self.step)]
+        self._anchor()
+        if self.keep_curves:
+            steps = array("d", steps)
         for name, column in event["columns"].items():
             self._step_names.add(name)
-            values = [float(number(v)) for v in column]
+            values = _doubles(column)
             self.last[name] = values[-1]
-            self._widen(name, [v for v in values if v == v])
+            total = sum(values)
+            self._widen(name, values if total == total else [v for v in values if v == v])
+            self._outline(name, steps, values)
             if self.keep_curves:
                 curve = self.curves.setdefault(name, Curve())
                 curve.steps.extend(steps)
                 curve.values.extend(values)
+
+    def _anchor(self) -> None:
+        if self.keep_curves and self.started_at is not None and self.last_event_at is not None:
+            self.clock.add(self.step, self.last_event_at, self.last_event_at - self.started_at - self.idle)
 
     def _take_stage(self, event: dict[str, Any]) -> None:
         # Another stage looks at other rows: its best is another thing, and the one that is kept.
@@ -343,14 +392,23 @@ class Record:
             self._widen(name, [value] if value == value else [])
             if any(hint in name for hint in _LOWER_IS_BETTER_HINTS) and math.isfinite(value):
                 self.best[name] = min(value, self.best.get(name, math.inf))
+            self._outline(name, [self.step], [value])
             # A quantity that is recorded every step (the learning rate) needs no second, coarser curve.
             if self.keep_curves and name not in self._step_names:
                 self.curves.setdefault(name, Curve()).add(self.step, value)
 
-    def _widen(self, name: str, numbers: list[float]) -> None:
+    def _widen(self, name: str, numbers: Sequence[float]) -> None:
         if numbers:
             self.low[name] = min(min(numbers), self.low.get(name, math.inf))
             self.high[name] = max(max(numbers), self.high.get(name, -math.inf))
+
+    def _outline(self, name: str, steps: Sequence[float], values: Sequence[float]) -> None:
+        """Draw the loss on in the sparkline: of the first quantity of LOSSES that the run records."""
+        rank = LOSSES.index(name) if name in LOSSES else len(LOSSES)
+        if rank < self._spark_of:
+            self.spark, self._spark_of = Spark(), rank
+        if rank == self._spark_of and self.spark is not None:
+            self.spark.add(steps, values)
 
     def _take_checkpoint(self, event: dict[str, Any]) -> None:
         if self.checkpoints and self.checkpoints[-1]["step"] >= event["step"]:
@@ -363,6 +421,9 @@ class Record:
             self.best_value = self.last.get(self.monitor) if value is None else float(number(value))
 
     def _take_nonfinite(self, event: dict[str, Any]) -> None:
+        if self.spark is None:
+            self.spark = Spark()
+        self.spark.mark(event["step"])
         if event.get("action", "stop") != "stop":
             self.bad_steps.append(event)
             return

@@ -14,8 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from engine.errors import BadInput
 from engine.runs import devices
 from engine.runs.devices import Gpu
@@ -61,6 +59,8 @@ def wanted_device(workspace: Workspace, run_id: str) -> str:
 @lru_cache(maxsize=4096)
 def _wanted(conf: Path) -> str:
     """A run's conf never changes: it is read once."""
+    import yaml
+
     try:
         data = yaml.load(conf.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return str(data["training"].get("device") or "auto")

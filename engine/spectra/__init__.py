@@ -6,10 +6,22 @@ and this file imports nothing heavy: `layout` may be asked by a form or a parser
 
 from __future__ import annotations
 
-from engine.conf.data import Clip as ClipConf
-from engine.conf.data import Data as DataConf
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.conf.data import Clip as ClipConf
+    from engine.conf.data import Data as DataConf
 
 __all__ = ["BRANCHES", "PARTS", "ClipConf", "DataConf"]
 
 BRANCHES = ("continuum", "normalized")
 PARTS = ("train", "val", "test")
+
+
+def __getattr__(name: str) -> Any:
+    """Return the conf of the data, with the schema that it is part of, only to who asks for it."""
+    if name in ("ClipConf", "DataConf"):
+        from engine.conf import data
+
+        return {"ClipConf": data.Clip, "DataConf": data.Data}[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

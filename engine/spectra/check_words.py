@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from engine.spectra import DataConf
 from engine.words import say
+
+if TYPE_CHECKING:
+    from engine.spectra import DataConf
 
 WIDTH = 80
 GLYPHS = {"error": "✗", "warning": "!", "info": "i"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -226,6 +225,8 @@ def _set_journal(connection: sqlite3.Connection, folder: Path) -> None:
 
 def _template() -> Path:
     """Return the empty database of the installed MLflow, built once: its migrations take seconds."""
+    import importlib.metadata
+
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spectui"
     version = importlib.metadata.version("mlflow")
     template = home / f"mlflow-{version}-{schemas()[0]}.db"

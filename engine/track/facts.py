@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.conf.load import flatten
+from engine.conf.tree import flatten
 from engine.runs.events import number
 from engine.runs.record import Record
 from engine.workspace import Workspace

@@ -11,12 +11,12 @@ import math
 import os
 import re
 import sqlite3
+from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from engine.conf.load import get
-from engine.conf.marks import parse_value
+from engine.conf.tree import get
 from engine.errors import BadInput
 from engine.runs import find as folders
 from engine.runs.record import Curve, Record
@@ -38,6 +38,8 @@ def uris(workspace: Workspace) -> list[str]:
             except (OSError, UnicodeDecodeError):
                 continue
             if "uri:" in text:
+                from engine.conf.marks import parse_value
+
                 conf = parse_value(text)
                 found.append(str(get(conf, "tracking.uri") or "") if isinstance(conf, dict) else "")
     return list(dict.fromkeys(uri for uri in found if uri))
@@ -175,6 +177,18 @@ def with_curves(workspace: Workspace, stored: StoredRun) -> Record:
         if finite and is_loss(key):
             record.best[key] = min(finite)
     return record
+
+
+def fill_times(record: Record) -> None:
+    """Read when the points of a stored run were logged; a store that is no file here does not tell."""
+    stored = record.stored
+    database = None if stored is None else local_database(stored.uri)
+    if stored is None or database is None:
+        return
+    for key, curve in record.curves.items():
+        times = read.metric_times(database, stored.mlflow_run_id, key)
+        if len(times) == len(curve.steps):
+            curve.times[:] = array("d", times.values())
 
 
 def as_record(workspace: Workspace, stored: StoredRun) -> Record:

@@ -229,6 +229,40 @@ def metric_history(database: Path, mlflow_run_id: str, key: str) -> list[tuple[i
     return list(found.items())
 
 
+def metric_times(database: Path, mlflow_run_id: str, key: str) -> dict[int, float]:
+    """Return when each step of one metric was logged, in seconds of Unix time, in step order."""
+    if not database.is_file():
+        return {}
+    with closing(connect(database)) as connection:
+        rows = connection.execute(
+            """select step, timestamp / 1000.0 from metrics
+               where run_uuid = ? and key = ? order by step, rowid""",
+            (mlflow_run_id, key),
+        )
+        return dict(rows)
+
+
+def thinned(
+    connection: sqlite3.Connection, mlflow_run_id: str, key: str, parts: int
+) -> tuple[list[float | None], list[bool]]:
+    """Return the means of a metric over so many equal spans of steps, and where it was no finite number."""
+    asked = {"run": mlflow_run_id, "key": key, "parts": parts, "most": _LARGEST}
+    rows = connection.execute(
+        """with points as (select step, value, is_nan from metrics where run_uuid = :run and key = :key),
+                span as (select min(step) as first, max(step) - min(step) + 1 as steps from points)
+           select (step - first) * min(:parts, steps) / steps as part,
+                  avg(case when is_nan or abs(value) >= :most then null else value end),
+                  max(is_nan or abs(value) >= :most)
+           from points, span group by part""",
+        asked,
+    ).fetchall()
+    means: list[float | None] = [None] * (1 + max((part for part, _, _ in rows), default=-1))
+    bad = [False] * len(means)
+    for part, mean, wrong in rows:
+        means[part], bad[part] = mean, bool(wrong)
+    return means, bad
+
+
 def change_stamp(database: Path) -> tuple[int, int]:
     """Return something that changes when the store does, without opening it."""
     stamps = [

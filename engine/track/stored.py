@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from engine.conf.marks import parse_value
 from engine.runs.process import Identity, is_alive
 
 STATES = {
@@ -148,5 +147,7 @@ class StoredRun:
 
 @lru_cache(maxsize=1 << 14)
 def _value(text: str) -> Any:
-    # Runs repeat their values; YAML is slow, and reads an empty text as null.
+    # Runs repeat their values; YAML is slow (to import too), and reads an empty text as null.
+    from engine.conf.marks import parse_value
+
     return parse_value(text) if text else ""

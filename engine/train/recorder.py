@@ -23,6 +23,7 @@ from engine.train.batches import Batches
 from engine.train.learn import Gradient
 from engine.train.report import Report
 from engine.train.rows import Batch
+from engine.train.usage import Usage
 from engine.words import say
 
 _MOST_STEPS = 4096
@@ -63,6 +64,7 @@ class Recorder:
         self._weights: list[Tensor] = []
         self._rates: list[float] = []
         self._began: tuple[float, int] | None = None
+        self._usage = Usage(self.device)
         self._restart()
 
     def fetched(self, batches: Batches) -> Iterator[Batch]:
@@ -143,7 +145,7 @@ class Recorder:
         self._flushed_at = time.perf_counter()
 
     def _pace(self) -> dict[str, float]:
-        """Return throughput, the share of time spent waiting for data, memory, and the norms by part."""
+        """Return throughput, the share of time waited for data, memory, CPU, GPU, and norms by part."""
         seconds = max(1e-9, time.perf_counter() - self._flushed_at)
         parts = {f"gradient_norm/{part}": norm for part, norm in self.parts().items()}
         return {
@@ -152,6 +154,7 @@ class Recorder:
                 "samples_per_second": self._rows / seconds,
                 "data_wait": min(1.0, self._waited / seconds),
                 "memory_mb": memory(self.device) / 1e6,
+                **self._usage.read(),
                 **({"skipped_steps": float(self.overflows)} if self.overflows else {}),
                 **parts,
             }.items()

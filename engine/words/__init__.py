@@ -7,12 +7,13 @@ key that exists nowhere raises, so a typing error cannot reach a screen. The lan
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 LANGUAGES = ("en", "zh")
 _chosen: str | None = None
@@ -64,9 +65,29 @@ def has(key: str) -> bool:
 @cache
 def catalogue(name: str) -> dict[str, str]:
     """Return the flat catalogue of one language: 'section.key' to sentence."""
-    text = (Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
+    source = Path(__file__).parent / f"{name}.yaml"
+    stat = source.stat()
+    stamp = [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size]  # installers may set the first as they like
+    # Beside the compiled modules: importing YAML and reading the catalogue takes as long as ten modules.
+    compiled = source.parent / "__pycache__" / f"{name}.words.json"
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads(compiled.read_text(encoding="utf-8"))
+        if kept["stamp"] == stamp:
+            return dict(kept["words"])
+    words = _parsed(source)
+    if not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError):
+            beside = compiled.with_name(f".{compiled.name}.{os.getpid()}")
+            beside.write_text(json.dumps({"stamp": stamp, "words": words}), encoding="utf-8")
+            beside.replace(compiled)
+    return words
+
+
+def _parsed(source: Path) -> dict[str, str]:
+    import yaml
+
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return dict(_flatten("", yaml.load(text, Loader=loader) or {}))
+    return dict(_flatten("", yaml.load(source.read_text(encoding="utf-8"), Loader=loader) or {}))
 
 
 def _flatten(prefix: str, tree: dict[str, Any]) -> list[tuple[str, str]]:

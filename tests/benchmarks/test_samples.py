@@ -34,6 +34,10 @@ SAMPLES = {
         ("--points", "300", "--batch", "4", "--rounds", "1", "--tiny-steps", "30", "--tiny-rounds", "2"),
         "weights, buffers, optimizer and random numbers bit-equal",
     ),
+    "terminal/bench_terminal.py": (
+        ("--only", "long", "sizes", "--rounds", "1", "--steps", "2000", "--storm", "3", "--no-leet"),
+        "2,000 steps x 4: all points, from exec",
+    ),
     "bench_tracking.py": (
         ("--engines", "3", "--seconds", "2", "--rounds", "1", "--work-ms", "1"),
         "met    390 points, 0 missing or twice",
@@ -42,7 +46,7 @@ SAMPLES = {
 
 
 def test_every_benchmark_has_a_sample() -> None:
-    assert set(SAMPLES) == {path.name for path in HERE.glob("bench_*.py")}
+    assert set(SAMPLES) == {str(path.relative_to(HERE)) for path in HERE.rglob("bench_*.py")}
 
 
 @pytest.mark.parametrize("name", SAMPLES)

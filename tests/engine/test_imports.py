@@ -49,3 +49,9 @@ except SystemExit as end:
 
 def test_the_probe_itself_sees_what_is_loaded() -> None:
     assert loaded_after("import numpy") == {"numpy"}
+
+
+def test_the_runs_open_without_what_only_forms_and_charts_need() -> None:
+    probe = "import sys, tui.boot, tui.app, tui.screens.runs, tui.screens.run; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & {"pydantic", "numpy", "plotext", "watchdog"} == set()

@@ -30,6 +30,7 @@ from textual.widget import Widget
 import engine.runs.events
 import engine.runs.folder
 import engine.runs.record
+import engine.size
 from engine import catalog, words
 from engine.conf.load import resolve
 from engine.runs import folder as folders
@@ -252,6 +253,7 @@ def english(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("NO_COLOR", "SSH_CONNECTION", "SPECTUI_ROOT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     words.choose("en")
     warm_up()
     yield
@@ -278,6 +280,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
         "StarNet": catalog.Count(3_083_204, {"features": 148, "head": 3_083_056}),
     }
     monkeypatch.setattr(catalog, "parameter_counts", lambda *_args, **_options: known)
+    measured = engine.size.Measured(3_748_372, 14_993_488, 13_000_000.0, 21_600_000.0)
+    monkeypatch.setattr(engine.size, "measure", lambda *_args: measured)
+    monkeypatch.setattr(engine.size, "free_memory", lambda: 16 * 2**30)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
 
 
 @pytest.fixture
@@ -365,7 +371,13 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(engine.runs.folder, "datetime", Frozen)
     monkeypatch.setattr(engine.runs.folder.secrets, "token_hex", lambda _size: f"{next(counter):x}")
     monkeypatch.setattr(engine.runs.events, "time", SimpleNamespace(time=clock.tick))
-    for module in ("engine.runs.record", "engine.cli.text", "tui.widgets.run_list", "tui.screens.run"):
+    for module in (
+        "engine.runs.record",
+        "engine.cli.text",
+        "tui.widgets.run_columns",
+        "tui.widgets.run_header",
+        "tui.since",
+    ):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock))
     return clock
 
@@ -377,6 +389,7 @@ def golden() -> Callable[[str, str], None]:
     def check(name: str, text: str) -> None:
         path = GOLDENS / f"{name}.txt"
         if os.environ.get("SPECTUI_GOLDENS") == "update":
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text + "\n", encoding="utf-8")
         wanted = path.read_text(encoding="utf-8") if path.is_file() else "(no such golden)"
         assert text + "\n" == wanted, f"{path.name} differs; if that is meant: SPECTUI_GOLDENS=update\n{text}"

@@ -117,3 +117,15 @@ def test_a_run_in_both_places_is_one_row_with_its_twin(
     Path(mlflow_store.mlflow_db).write_bytes(b"no database" * 1000)
     until(lambda: "file is not a database" in made.error)
     assert len(made.rows) == 2, "what was there stays"
+
+
+def test_rows_are_shown_while_the_rest_is_read_and_seldom(workspace: Workspace, new_run: NewRun) -> None:
+    model = new_run("name=r")
+    end(model)
+    for number in range(449):
+        shutil.copytree(model.path, workspace.runs / f"r{number:03}-20260101-000000-{number:04x}")
+    counts: list[int] = []
+    made = RunFeed(workspace, lambda: counts.append(len(made.rows)), lambda: None)
+    made.run(lambda: made.loaded, 0.02)
+    # To merge and arrange the rows for every fifty takes longer than to read them.
+    assert counts == [50, 100, 200, 400, 450]

@@ -1,4 +1,7 @@
-"""Screens as text at 80x24, in both languages, to be read in review like any other text."""
+"""Every mode as text, at three sizes and in both languages, to be read in review like any other text.
+
+One app a size and language walks through them: `goldens/<columns>x<rows>/<screen>.<language>.txt`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,32 @@ from typing import Any
 import pytest
 
 from engine import words
+from engine.words import say
 
 LANGUAGES = ("en", "zh")
+SIZES = ((80, 24), (100, 30), (160, 48))
 
 
 @pytest.fixture(params=LANGUAGES)
 def language(request: pytest.FixtureRequest) -> str:
     words.choose(request.param)
     return str(request.param)
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return (int(request.param[0]), int(request.param[1]))
+
+
+@pytest.fixture
+def drawn(golden: Any, language: str, size: tuple[int, int]) -> Callable[[Any, str], None]:
+    """Return drawn(glass, name): the screen is as it was when last read, and as large as the terminal."""
+
+    def check(glass: Any, name: str) -> None:
+        golden(f"{size[0]}x{size[1]}/{name}.{language}", glass.text())
+        glass.fits()
+
+    return check
 
 
 @pytest.fixture
@@ -29,60 +50,64 @@ def history(frozen: Any, make_run: Callable[..., Any]) -> dict[str, Any]:
     return made
 
 
-async def test_runs(language: str, history: Any, opened: Any, golden: Any, frozen: Any) -> None:
-    async with opened() as glass:
+async def test_runs_and_their_tabs(history: Any, opened: Any, drawn: Any, size: tuple[int, int]) -> None:
+    async with opened(size) as glass:
         await glass.press("j", "space", "space")
-        golden(f"runs.{language}", glass.text())
+        await glass.sees(say("state.finished"))
+        drawn(glass, "runs")
+        for state in ("starting", "running", "finished", "diverged"):
+            glass.app.open_run(glass.app.record(history[state].run_id))
+            await glass.sees(history[state].run_id)
+            if state != "starting":
+                await glass.until(lambda: glass.braille() > 10)
+            drawn(glass, f"run-{state}")
+            if state == "diverged":
+                for tab in ("log", "conf", "advice", "predictions", "files"):
+                    glass.app.screen.action_show_tab(tab)
+                    await glass.until(lambda tab=tab: glass.app.screen.tab == tab)
+                    if tab != "files":  # which says how old each is, by the files' own stamps
+                        drawn(glass, f"run-{tab}")
+            glass.app.pop_screen()
+            await glass.pilot.pause()
 
 
-@pytest.mark.parametrize("state", ["finished", "diverged", "running", "starting"])
-async def test_run(state: str, language: str, history: Any, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
-        glass.app.open_run(glass.app.record(history[state].run_id))
-        await glass.sees(history[state].run_id)
-        golden(f"run-{state}.{language}", glass.text())
-
-
-async def test_advice(language: str, history: Any, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
-        glass.app.open_run(glass.app.record(history["diverged"].run_id))
-        await glass.press("a")
-        golden(f"run-advice.{language}", glass.text())
-
-
-async def test_conf_of_a_run(language: str, history: Any, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
-        glass.app.open_run(glass.app.record(history["finished"].run_id))
-        await glass.press("tab", "tab")
-        golden(f"run-conf.{language}", glass.text())
-
-
-@pytest.mark.usefixtures("counted")
-async def test_experiments(language: str, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
-        await glass.press("2")
-        await glass.sees("demo")
-        golden(f"experiments.{language}", glass.text())
-
-
-@pytest.mark.usefixtures("counted")
-async def test_launch(language: str, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
-        await glass.press("n", "n")
-        await glass.until(lambda: glass.app.screen.where == "launch")
-        await glass.press("backspace", "x")
-        golden(f"launch.{language}", glass.text())
-
-
-async def test_compare(language: str, history: Any, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
+async def test_the_other_modes(
+    history: Any, counted: None, opened: Any, drawn: Any, size: tuple[int, int]
+) -> None:
+    async with opened(size) as glass:
         glass.app.marked = {history["finished"].run_id, history["diverged"].run_id}
         await glass.press("3")
         await glass.until(lambda: glass.braille() > 20)
-        golden(f"compare.{language}", glass.text())
+        drawn(glass, "compare")
+        await glass.press("2")
+        await glass.sees("demo")
+        drawn(glass, "experiments")
+        await glass.press("Q")
+        await glass.until(lambda: glass.app.screen.where == "queue")
+        drawn(glass, "queue")
+        await glass.press("escape", "1", "ctrl+t")
+        await glass.until(lambda: glass.app.screen.where == "trash")
+        drawn(glass, "trash")
+        await glass.press("escape")
 
 
-async def test_help(language: str, opened: Any, golden: Any) -> None:
-    async with opened() as glass:
+@pytest.mark.slow
+async def test_the_form(counted: None, opened: Any, drawn: Any, size: tuple[int, int]) -> None:
+    async with opened(size) as glass:
+        await glass.press("2", "n")
+        await glass.until(lambda: glass.app.screen.where == "launch")
+        await glass.press("backspace", "x")
+        await glass.sees("3,748,372")
+        drawn(glass, "launch")
+
+
+async def test_with_nothing_there(opened: Any, drawn: Any, size: tuple[int, int]) -> None:
+    async with opened(size) as glass:
+        drawn(glass, "empty-runs")
         await glass.press("question_mark")
-        golden(f"help.{language}", glass.text())
+        drawn(glass, "help")
+        await glass.press("escape", "3")
+        drawn(glass, "empty-compare")
+        await glass.press("4")
+        await glass.until(lambda: glass.app.screen.where == "data")
+        drawn(glass, "empty-data")

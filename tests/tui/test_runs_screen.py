@@ -53,7 +53,24 @@ async def test_an_empty_workspace_says_what_to_press(language: str, opened: Any)
     async with opened() as glass:
         await glass.sees(words.say("runs.empty"))
         assert " n " in words.say("runs.empty")
-        for key in ("enter", "space", "c", "s", "y", "ctrl+k", "j", "G", "u"):
+        for key in (
+            "enter",
+            "space",
+            "c",
+            "s",
+            "escape",
+            "y",
+            "ctrl+k",
+            "j",
+            "G",
+            "u",
+            "v",
+            "S",
+            "B",
+            "h",
+            "l",
+            "z",
+        ):
             await glass.press(key)
         assert glass.app.screen.where == "runs"
 
@@ -72,7 +89,8 @@ async def test_cursor_and_marks_stay_with_their_run_when_runs_come_and_go(make_r
         assert names(glass)[0] == "newest"
         assert list_of(glass).current.name == "old-400"
         assert glass.row("old-300").startswith("◆") and not glass.row("old-200").startswith("◆")
-        await glass.press("s")
+        await glass.press("S")
+        assert names(glass)[0] == "old-400" and list_of(glass).cursor == 0
         assert list_of(glass).current.name == "old-400"
         gone = next(row for row in glass.app.feed.rows if row.name == "old-200")
         shutil.rmtree(gone.folder.path)
@@ -126,7 +144,7 @@ async def test_a_filter_with_an_unknown_key_says_so_and_shows_all(make_run: Any,
         assert names(glass) == ["a-finished"]
 
 
-async def test_sorting_goes_through_its_keys_and_back(make_run: Any, opened: Any) -> None:
+async def test_sorting_by_a_picked_key_turns_round_and_stays(make_run: Any, opened: Any) -> None:
     make_run("finished", name="good", ago=100)
     make_run("stopped", name="poor", ago=50)
     make_run("running", name="new")
@@ -134,11 +152,25 @@ async def test_sorting_goes_through_its_keys_and_back(make_run: Any, opened: Any
         await glass.sees("good", "new")
         assert names(glass) == ["new", "poor", "good"]
         await glass.press("s")
-        await glass.sees("by best.val_loss")
+        await glass.type("best.val")
+        await glass.press("enter")
+        await glass.sees("by best.val_loss", "best val▲")
         assert names(glass) == ["good", "new", "poor"]
-        for _ in range(5):
-            await glass.press("s")
-        assert names(glass) == ["new", "poor", "good"] and "by " not in glass.rows()[1]
+        await glass.press("S")
+        await glass.sees("by -best.val_loss", "best val▼")
+        assert names(glass) == ["poor", "new", "good"]
+        # A key that is not in the list, but that runs may have.
+        await glass.press("s")
+        await glass.type("training.batch_size")
+        await glass.press("enter")
+        await glass.sees("by params.training.batch_size")
+    async with opened() as glass:
+        await glass.sees("by params.training.batch_size")
+        await glass.press("s", "home", "enter")
+        await glass.until(lambda: "by " not in glass.rows()[1])
+        assert names(glass) == ["new", "poor", "good"]
+        await glass.press("S")
+        await glass.until(lambda: names(glass) == ["good", "poor", "new"])
 
 
 async def test_five_thousand_rows_cost_what_is_on_the_screen(

@@ -86,6 +86,7 @@ async def test_it_follows_what_is_typed_beside_the_form(opened: Any, data: None)
         glass.fits()
 
 
+@pytest.mark.slow
 async def test_a_wide_range_has_a_log_axis_and_a_cosine_has_not(opened: Any) -> None:
     async with opened(size=LARGE) as glass:
         await open_form(glass)
@@ -99,7 +100,7 @@ async def test_a_wide_range_has_a_log_axis_and_a_cosine_has_not(opened: Any) -> 
         assert not chart.log_y
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("size", [SMALL, pytest.param(LARGE, marks=pytest.mark.slow)])
 async def test_a_half_typed_value_is_said_in_the_words_of_the_form(size: Any, opened: Any) -> None:
     async with opened(size=size) as glass:
         await open_form(glass)
@@ -137,6 +138,7 @@ async def test_nothing_that_is_typed_brings_the_form_down(opened: Any) -> None:
             await glass.sees("peak 0.001")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "text"), [("training.schedule_epochs", "1e-300"), ("training.epochs", "1")])
 async def test_odd_but_accepted_values_are_drawn_by_every_schedule(key: str, text: str, opened: Any) -> None:
     async with opened(size=LARGE) as glass:
@@ -150,6 +152,7 @@ async def test_odd_but_accepted_values_are_drawn_by_every_schedule(key: str, tex
             await glass.sees(f"last {label(preview(glass).course.last)}")
 
 
+@pytest.mark.slow
 async def test_a_mistake_elsewhere_does_not_hide_it(opened: Any, data: None) -> None:
     async with opened(size=LARGE) as glass:
         await open_form(glass)
@@ -161,6 +164,7 @@ async def test_a_mistake_elsewhere_does_not_hide_it(opened: Any, data: None) -> 
         await glass.sees("7 epochs of about")
 
 
+@pytest.mark.slow
 async def test_the_rows_are_counted_once_for_the_same_data(
     opened: Any, data: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,7 +200,7 @@ async def test_on_a_small_screen_it_is_there_while_the_cursor_is_at_the_schedule
         await glass.until(lambda: box.display)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("size", [SMALL, pytest.param(LARGE, marks=pytest.mark.slow)])
 async def test_a_key_shows_it_large_and_the_form_stays_usable(size: Any, opened: Any) -> None:
     async with opened(size=size) as glass:
         await open_form(glass)
@@ -213,6 +217,7 @@ async def test_a_key_shows_it_large_and_the_form_stays_usable(size: Any, opened:
         await glass.until(lambda: preview(glass).region.area == small)
 
 
+@pytest.mark.slow
 async def test_growing_and_shrinking_keeps_the_field_in_sight(opened: Any) -> None:
     async with opened(size=LARGE) as glass:
         await open_form(glass)
@@ -223,6 +228,7 @@ async def test_growing_and_shrinking_keeps_the_field_in_sight(opened: Any) -> No
             glass.fits()
 
 
+@pytest.mark.slow
 async def test_in_chinese(opened: Any, data: None) -> None:
     words.choose("zh")
     for size in (SMALL, LARGE):

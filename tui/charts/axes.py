@@ -13,7 +13,9 @@ Range = tuple[float, float]
 Tick = tuple[float, float]  # where on the axis, what it says
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_ENDS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)  # each at most twice the one before: a live chart is half full
+_HEADROOM = 0.5  # of what a live curve spans is kept free where it grows out of its chart
+_LEAST_FILLED = 0.4  # of the chart's height, or the range is taken anew
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LARGEST = 1.7e308
 _SMALLEST = 1e-290  # below it, steps and differences lose their digits
@@ -88,6 +90,32 @@ def log_range(low: float, high: float) -> Range:
         bottom, top = bottom - 0.5, top + 0.5
     bottom, top = math.floor(bottom * 10 + 1e-9) / 10, math.ceil(top * 10 - 1e-9) / 10
     return max(bottom, _LOG_FLOOR), min(top, _LOG_CEILING)
+
+
+def around(found: Range | None, *, log_y: bool) -> Range:
+    """Return the range of a y axis around what is visible, both in axis units."""
+    if found is None:
+        return 0.0, 1.0
+    if not log_y:
+        return y_range(*found)
+    return log_range(10.0 ** max(found[0], _LOG_FLOOR), 10.0 ** min(found[1], _LOG_CEILING))
+
+
+def still(found: Range | None, before: Range | None, *, log_y: bool) -> Range:
+    """Return the range of a y axis that stands still while a run is live; all in axis units.
+
+    The one before stays while what is visible lies in it and fills it well. Where a curve grows out of it
+    there is then some room: else every point of a slope would move every cell of it.
+    """
+    if found is None or before is None:
+        return around(found, log_y=log_y)
+    low, high = found
+    if before[0] <= low and high <= before[1]:
+        filled = high / 2 - low / 2 >= _LEAST_FILLED * (before[1] / 2 - before[0] / 2)
+        return before if filled else around(found, log_y=log_y)
+    room = min((high / 2 - low / 2) * 2 * _HEADROOM, _LARGEST)
+    low = low - room if low < before[0] and not low >= 0 > low - room else low
+    return around((low, high + room if high > before[1] else high), log_y=log_y)
 
 
 def ticks(low: float, high: float, target: int, *, whole: bool = False) -> list[Tick]:

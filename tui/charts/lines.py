@@ -9,11 +9,15 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_lowercase, ascii_uppercase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.words import say
 from tui.charts import axes
 from tui.charts.series import Series
+from tui.charts.warp import Warp
+
+if TYPE_CHECKING:
+    from tui.charts.series import Floats
 
 Marker = Literal["braille", "hd", "ascii"]
 Kind = Literal["nonfinite", "best", "checkpoint", "lr", "clipped", "zero", "masked", "line", "faint"]
@@ -41,6 +45,27 @@ class Line:
     legend: str = ""
     lowest: bool = True
     """the legend tells the lowest value too; no use for a learning rate"""
+    warp: Warp | None = None
+    """where its steps lie on the x axis; None: at the steps themselves"""
+
+    def x_bounds(self) -> axes.Range | None:
+        """Return the smallest and largest x on the axis, or None without points."""
+        bounds = self.series.x_bounds()
+        if self.warp is None or bounds is None:
+            return bounds
+        return self.warp.at(bounds[0]), self.warp.at(bounds[1])
+
+    def first_nonfinite(self) -> float | None:
+        """Return where on the axis its first value lies that is no finite number, or None."""
+        x = self.series.first_nonfinite()
+        return x if self.warp is None or x is None else self.warp.at(x)
+
+    def arrays(self) -> tuple[Floats, Floats]:
+        """Return the places on the axis, and the values or their moving average."""
+        x, y = self.series.arrays()
+        if self.weight > 0:
+            y = self.series.smoothed(self.weight)
+        return (x if self.warp is None else self.warp.all(x)), y
 
 
 @dataclass(frozen=True)
@@ -54,6 +79,8 @@ class Mark:
     x: float
     kind: Kind
     label: str = ""
+    told: str = ""
+    """what it is, said when the cursor stands on it; the label is always there"""
     until: float | None = None
 
 
@@ -81,16 +108,23 @@ def nonfinite_marks(lines: Iterable[Line], marks: Iterable[Mark]) -> list[Mark]:
     marked = {mark.x for mark in marks if mark.kind == "nonfinite"}
     found: list[Mark] = []
     for line in lines:
-        x, value = line.series.first_nonfinite(), line.series.first_nonfinite_value()
-        if x is not None and x not in marked:
-            text = say("charts.nonfinite", name=line.name, value=value, step=axes.label(x, 12))
+        x, value, step = (
+            line.first_nonfinite(),
+            line.series.first_nonfinite_value(),
+            line.series.first_nonfinite(),
+        )
+        if x is not None and step is not None and x not in marked:
+            text = say("charts.nonfinite", name=line.name, value=value, step=axes.label(step, 12))
             found.append(Mark(x, "nonfinite", text))
             marked.add(x)
     return found
 
 
-def extent(lines: Iterable[Line], marks: Sequence[Mark], *, live: bool) -> axes.Range | None:
+def extent(
+    lines: Iterable[Line], marks: Sequence[Mark], *, live: bool, also: axes.Range | None = None
+) -> axes.Range | None:
     """Return the x range that holds every point and every non-finite mark, or None without any."""
     bad = [(mark.x, mark.x) for mark in marks if mark.kind == "nonfinite" and abs(mark.x) < float("inf")]
-    known = axes.union([*(line.series.x_bounds() for line in lines), *bad])
+    known = axes.union([*(line.x_bounds() for line in lines), *bad])
+    known = axes.union([known, also]) if known else None
     return axes.x_range(*known, live=live) if known else None

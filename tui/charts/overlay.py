@@ -16,6 +16,7 @@ from tui.charts.strips import Cell, ansi, shorten, text_cells, write
 
 if TYPE_CHECKING:
     from tui.charts.render import Curve
+    from tui.charts.series import Floats
 
 RED = ansi(9, bold=True)
 _SIGNS = {
@@ -26,6 +27,7 @@ _SIGNS = {
     "zero": ("o", ansi(6)),
     "clipped": ("!", ansi(11, bold=True)),
 }
+_CLIPPED = ansi(11, bold=True)
 _LINES = {"line": ansi(7), "faint": ansi(7, dim=True)}
 _GUIDE = ansi(7, dim=True)
 
@@ -94,7 +96,7 @@ def draw_letters(rows: list[list[Cell]], curves: Sequence[Curve], plate: Plate) 
     """Write the letter of each curve on its last point whose cell no other letter has taken."""
     taken: set[tuple[int, int]] = set()
     for curve in curves:
-        for x, y in zip(reversed(curve.x), reversed(curve.y), strict=True):
+        for x, y in zip(curve.x[::-1].tolist(), curve.y[::-1].tolist(), strict=True):
             if not (0 <= x <= 1 and 0 <= y <= 1):
                 continue
             column = int(x * (plate.width - 1) + 0.5)
@@ -103,6 +105,19 @@ def draw_letters(rows: list[list[Cell]], curves: Sequence[Curve], plate: Plate) 
                 taken.add((column, row))
                 write(rows[row], column, curve.letter, ansi(curve.colour, bold=True))
                 break
+
+
+def draw_clipped(rows: list[list[Cell]], outside: tuple[Floats, Floats], plate: Plate) -> int:
+    """Write an arrow at the edge over each column with points beyond it; return how many points there are."""
+    for row, sign, places in (
+        (rows[-1], plate.glyphs.below, outside[0]),
+        (rows[0], plate.glyphs.above, outside[1]),
+    ):
+        for column in {plate.column(x) for x in set(places.tolist())}:
+            # The letter of a line and the words of a mark say more than the arrow does.
+            if column is not None and not row[column][0].isalnum():
+                write(row, column, sign, _CLIPPED)
+    return len(outside[0]) + len(outside[1])
 
 
 def _placed(marks: Sequence[Mark], kind: str, plate: Plate) -> list[tuple[int, str]]:

@@ -13,6 +13,8 @@ from textual.strip import Strip
 
 from tui.charts import axes
 from tui.charts.strips import PLAIN, Cell, join, write
+from tui.charts.times import time_ticks
+from tui.charts.warp import XKind
 
 _MIN_HEIGHT = 4  # rows under which the x axis goes
 _MIN_WIDTH = 16  # columns under which the y labels go
@@ -32,22 +34,27 @@ class Glyphs:
     ellipsis: str
     line: str
     span: str
+    above: str
+    below: str
+    cursor: str
 
 
-BOX = Glyphs("│", "┤", "─", "┬", "└", "╎", "✗", "…", "┊", "═")
-ASCII = Glyphs("|", "+", "-", "+", "+", ":", "x", "~", "'", "=")
+BOX = Glyphs("│", "┤", "─", "┬", "└", "╎", "✗", "…", "┊", "═", "▲", "▼", "┃")
+ASCII = Glyphs("|", "+", "-", "+", "+", ":", "x", "~", "'", "=", "^", "v", "|")
 
 
 @dataclass(frozen=True)
 class Frame:
     """How the axes of a chart are written: `plain_x` says 5000 and not 5k; `gutter` is the least width of the
-    y labels, so that charts above each other line up; `label_rows` are kept free above the curves.
+    y labels, so that charts above each other line up; `label_rows` are kept free above the curves; `x_kind`
+    says in what x counts.
     """
 
     plain_x: bool = False
     gutter: int = 0
     x_axis: bool = True
     label_rows: int = 0
+    x_kind: XKind = "step"
 
 
 ORDINARY = Frame()
@@ -62,6 +69,7 @@ class Plate:
     gutter: int
     has_axis: bool
     x_range: axes.Range
+    y_range: axes.Range
     x_ticks: list[tuple[int, str]]
     y_ticks: dict[int, str]
     glyphs: Glyphs
@@ -92,8 +100,13 @@ class Plate:
         if width < _MIN_WIDTH or gutter > width // 3:
             gutter, rows = 0, {}
         plot_width = width - gutter
-        x_marks = axes.ticks(*x_range, max(2, plot_width // 12), whole=True)
-        x_texts = axes.labels([value for _, value in x_marks])
+        many = max(2, plot_width // 12)
+        if frame.x_kind in ("relative", "wall"):
+            timed = time_ticks(*x_range, many, clock=frame.x_kind == "wall")
+            x_marks, x_texts = [(value, value) for value, _ in timed], [text for _, text in timed]
+        else:
+            x_marks = axes.ticks(*x_range, many, whole=frame.x_kind == "step")
+            x_texts = axes.labels([value for _, value in x_marks])
         if frame.plain_x:
             x_texts = [f"{value:.10g}" for _, value in x_marks]
         x_ticks = [
@@ -102,7 +115,7 @@ class Plate:
             if x_range[0] <= place <= x_range[1]
         ]
         glyphs = ASCII if ascii_only else BOX
-        return cls(plot_width, plot_height, gutter, has_axis, x_range, x_ticks, rows, glyphs)
+        return cls(plot_width, plot_height, gutter, has_axis, x_range, y_range, x_ticks, rows, glyphs)
 
     def column(self, x: float) -> int | None:
         """Return the column of the curve area on which a value of x lies, None outside the range."""

@@ -73,6 +73,26 @@ class Acts(Place):
             return
         self.app.push_screen(LaunchScreen(resolved.conf, runs[0].source, parent=runs[0]))
 
+    def action_duplicate(self) -> None:
+        """Open the form with the conf of a run, for a new run that is nobody's child."""
+        from engine.conf.load import resolve  # with the schema, which the list of runs does not need
+
+        for run in self.chosen()[:1]:
+            from tui.screens.launch import LaunchScreen
+
+            here = self.spectui.workspace
+            try:
+                conf = acts.conf_of(here, run).conf
+            except BadInput as error:
+                self.notify(error.lines[0], severity="error", markup=False)
+                return
+            source = run.source
+            try:
+                original = resolve(here, source).conf if source else conf
+            except BadInput:  # it is gone, or not valid any more
+                original, source = conf, None
+            self.app.push_screen(LaunchScreen(original, source, now=conf, copy_of=run))
+
     def action_rename(self) -> None:
         for run in self._ours()[:1]:
             self._ask(say("run_acts.rename", run=run.run_id), run.name, partial(acts.rename, _own(run)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.screen import Screen
 
+from tui import reasons
 from tui.widgets.bars import KeyBar, TopBar
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Place(Screen[None]):
         yield TopBar()
         yield from self.compose_body()
         yield KeyBar(self.where)
+
+    def why_not(self, action: str) -> str:
+        """Return why an action of this place cannot act now; empty when it can."""
+        return reasons.why_not(self, action)
 
     def compose_body(self) -> ComposeResult:
         """Yield what stands between the bars."""
@@ -54,6 +59,7 @@ class Place(Screen[None]):
         """Show mode, workspace and live runs in the top bar."""
         if self.is_mounted and self.query(TopBar):
             app = self.spectui
+            self.query_one(KeyBar).tell()
             self.query_one(TopBar).tell(
                 self.mode or app.current_mode, _from_home(app.workspace.root), app.feed.live()
             )

@@ -18,7 +18,8 @@ from engine import catalog, diagnose
 from engine.conf.load import conf_files, resolve
 from engine.errors import BadInput
 from engine.words import say
-from tui import keys
+from tui import keys, saving
+from tui.screens.ask import Ask
 from tui.screens.base import Place
 from tui.widgets.conf_text import yaml_source
 from tui.widgets.plain import harmless, plain
@@ -218,6 +219,54 @@ class ExperimentsScreen(Place):
             self.notify("\n".join(error.lines), severity="error", markup=False)
             return
         self.app.push_screen(LaunchScreen(resolved.conf, resolved.source))
+
+    def action_edit(self) -> None:
+        """Open the file under the cursor in $EDITOR, and tell what is wrong with it after."""
+        workspace = self.spectui.workspace
+        network = self._network() if self.query_one("#networks").has_focus else None
+        path = network.file if network is not None else self._conf()
+        if path is None:
+            return
+        shown = workspace.relative(path)
+        if network is not None and network.builtin:
+            folder = workspace.relative(workspace.networks)
+            self.notify(say("experiments.builtin", file=shown, folder=folder), severity="warning")
+            return
+        if not self.spectui.edit(path):
+            return
+        self.confs_changed()
+        if network is None:
+            try:
+                resolve(workspace, path)
+            except BadInput as error:
+                self.notify("\n".join(error.lines), severity="error", markup=False)
+                return
+            self.notify(say("experiments.good", file=shown), markup=False)
+
+    def action_duplicate(self) -> None:
+        """Copy the conf under the cursor, comments and all; the name is asked."""
+        path = self._conf()
+        if self.query_one("#networks").has_focus or path is None:
+            self.notify(say("experiments.only_confs"), severity="warning")
+            return
+        workspace = self.spectui.workspace
+
+        def named(name: str | None) -> None:
+            if not name:
+                return
+            try:
+                target = saving.target_of(workspace, name)
+                saving.write(workspace, target, path.read_text(encoding="utf-8"))
+            except (BadInput, OSError) as error:
+                lines = error.lines if isinstance(error, BadInput) else [str(error)]
+                self.notify("\n".join(lines), severity="error", markup=False)
+                return
+            self.confs_changed()
+            self.query_one("#confs", OptionList).highlighted = self.confs.index(target)
+            self.notify(say("experiments.duplicated", file=workspace.relative(target)), markup=False)
+
+        question = say("experiments.duplicate", file=workspace.relative(path))
+        self.app.push_screen(Ask(plain(question), f"{path.stem}-2", say("save.hint")), named)
 
     def action_next_list(self) -> None:
         order = ["confs", "networks", "detail"]

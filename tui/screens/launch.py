@@ -10,26 +10,31 @@ from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
-from engine.conf.form import FormField, form_fields
+from engine.conf.form import FormField
 from engine.conf.load import Resolved, difference, from_plain
-from engine.conf.marks import parse_value
 from engine.conf.schema import Conf
 from engine.errors import BadInput
 from engine.runs import acts
 from engine.runs.record import Record
 from engine.words import say
 from tui import keys
+from tui.screens import launch_files
 from tui.screens.base import Place
 from tui.screens.confirm import Confirm
-from tui.widgets.form import FieldRow
+from tui.widgets.form import FieldRow, Fields, rows_of, typed_in
+from tui.widgets.form_state import FormState
 from tui.widgets.plain import harmless, plain
 from tui.widgets.schedule_preview import SchedulePreview, moves_the_rate
 
+_LONG = 120  # letters of a problem that the two lines below a field may not hold
 _ROOM = 20  # rows of a screen under which the preview comes only when asked for
 
 
 class LaunchScreen(Place):
-    """Change what you like, start with ctrl+s."""
+    """Change what you like, start with ctrl+s.
+
+    `conf` is what changes are shown against; what is shown is that with a patch, or the conf `now`.
+    """
 
     where: ClassVar[str] = "launch"
     keeps_front = True
@@ -41,61 +46,87 @@ class LaunchScreen(Place):
         source: str | None,
         patch: dict[str, Any] | None = None,
         *,
+        now: Conf | None = None,
         parent: Record | None = None,
+        copy_of: Record | None = None,
     ) -> None:
         super().__init__()
-        self.parent_run = parent
+        self.parent_run, self.copy_of = parent, copy_of
         self.original = conf
-        self.conf = patched(conf, patch or {})
+        self.conf = now or patched(conf, patch or {})
+        self.opened = self.conf
+        """The conf that was shown first, or saved last: what leaving would lose is measured against it."""
         self.source = source
         self.starting = False
+        self.problems: dict[str, str] = {}
+        """What is wrong with the form, by key, as of the last look."""
+        self.in_difference = False
+        self.draft = ""
+        """Text from the editor that is no conf yet."""
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="launch-title", markup=False)
         with Container(id="launch"):
-            yield VerticalScroll(*self._rows(), id="fields")
+            yield Fields(*self._rows(), id="fields")
             yield SchedulePreview(self.spectui.workspace, id="preview")
+        yield FormState(self.spectui.workspace, id="launch-state")
         yield Static(id="field-help")
         yield Static(id="launch-errors", markup=False)
 
     def _rows(self) -> list[FieldRow | Static]:
-        workspace = self.spectui.workspace
-        before = {f.key: f.text for f in form_fields(workspace, self.original)}
-        rows: list[FieldRow | Static] = []
-        part = ""
-        for field in form_fields(workspace, self.conf):
-            # The name and the network stand first, above the parts of the conf.
-            headed = field.section != "" and len(rows) > 2
-            above = field.key.rpartition(".")[0]
-            if headed and above != part:
-                part = above
-                rows.append(Static(part, classes="heading"))
-            rows.append(FieldRow(field, before.get(field.key, field.text), headed=headed))
-        return rows
+        return rows_of(self.spectui.workspace, self.original, self.conf)
 
     def on_mount(self) -> None:
         self.query_one("#launch-errors").display = False
-        self._tell_title()
         self._focus_first()
-        self.query_one(SchedulePreview).follow(self._typed)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Bring what depends on the form up to date, a moment after the last key."""
+        self._tell_title()
+        self.query_one(SchedulePreview).follow(self.typed)
+        self.query_one(FormState).follow(self.typed, lambda: {row.field.key for row in self.query(FieldRow)})
 
     def _focus_first(self) -> None:
         self.query(FieldRow).first().box.focus()
 
     @on(FieldRow.Focused)
-    def _tell_help(self, event: FieldRow.Focused) -> None:
-        if not event.row.has_focus_within:
+    def _row_focused(self, event: FieldRow.Focused) -> None:
+        if event.row.has_focus_within:
             # Each row has a queue of its own: the news of a field that was passed may come last.
-            return
-        field: FormField = event.row.field
-        text = Text().append(f"{field.key}: ", "bold")
+            self._tell_help(event.row)
+            self._make_room()
+
+    def _tell_help(self, row: FieldRow) -> None:
+        field: FormField = row.field
+        text = Text()
+        if len(row.problem) > _LONG:
+            text.append(f"! {row.problem}\n", "red")
+        text.append(f"{field.key}: ", "bold")
         text.append(field.help or say("launch.no_help"))
         if field.kind == "choice":
             text.append(f"  {' | '.join(field.choices)}", "bold")
-        if event.row.changed:
-            text.append(f"  {say('launch.was', value=event.row.original)}", "yellow")
+        if field.range:
+            text.append(f"  {field.range}", "bold")
+        if field.key == "training.device":
+            text.append("".join(f"  · {one}" for one in self.query_one(FormState).devices), "bold")
+        if row.changed:
+            text.append(f"  {say('launch.was', value=row.original)}", "yellow")
+        if row.idle:
+            text.append(f"  ({row.idle})", "yellow")
         self.query_one("#field-help", Static).update(harmless(text))
-        self._make_room()
+
+    @on(FormState.Checked)
+    def _checked(self, event: FormState.Checked) -> None:
+        self.problems = event.problems
+        with self.app.batch_update():
+            for row in self.query(FieldRow):
+                key = row.field.key
+                row.tell(event.problems.get(key, ""), event.idle.get(key, ""))
+                if row.has_focus_within:
+                    self._tell_help(row)
+        self._tell_title()
+        self._keep_in_sight()
 
     def on_resize(self) -> None:
         # Textual calls this of `Place` as well
@@ -118,9 +149,13 @@ class LaunchScreen(Place):
 
     def _keep_in_sight(self) -> None:
         """Scroll to the field with the cursor, which the preview may have pushed out of its list."""
-        focused = self.focused
-        if focused is not None:
-            self.call_after_refresh(focused.scroll_visible, animate=False)
+
+        def scroll() -> None:
+            for row in self.query(FieldRow):
+                if row.has_focus_within:
+                    row.keep_in_sight()
+
+        self.call_after_refresh(scroll)
 
     def action_schedule(self) -> None:
         """Give most of the screen to the preview, or the fields their place again."""
@@ -129,8 +164,7 @@ class LaunchScreen(Place):
 
     @on(FieldRow.Changed)
     async def _field_changed(self, event: FieldRow.Changed) -> None:
-        self._tell_title()
-        self.query_one(SchedulePreview).follow(self._typed)
+        self._follow()
         if event.row.field.key == "model.name" and event.row.text != self.conf.model.name:
             await self._other_network(event.row.text)
 
@@ -139,7 +173,11 @@ class LaunchScreen(Place):
         title = say("launch.title", source=self.source or self.conf.model.name)
         if self.parent_run is not None:
             title = say("launch.title_again", run=self.parent_run.run_id)
+        elif self.copy_of is not None:
+            title = say("launch.title_copy", run=self.copy_of.run_id)
         title += f"  {say('launch.changed', count=changed)}" if changed else ""
+        title += f"  {say('launch.problems', count=len(self.problems))}" if self.problems else ""
+        title += f"  {say('launch.only_changes')}" if self.in_difference else ""
         self.query_one("#launch-title", Static).update(plain(title))
 
     async def _other_network(self, name: str) -> None:
@@ -147,40 +185,82 @@ class LaunchScreen(Place):
         typed = {row.field.key: row.text for row in self.query(FieldRow) if row.text != row.field.text}
         plain = self.conf.plain() | {"model": {"name": name}}
         try:
-            self.conf = from_plain(self.spectui.workspace, plain, say("launch.form"))
+            conf = from_plain(self.spectui.workspace, plain, say("launch.form"))
         except BadInput as error:
             self._tell_errors(error.lines)
             return
+        await self.take(conf, cursor="model.name")
+        for row in self.query(FieldRow):
+            if row.field.key in typed and row.field.key != "model.name":
+                row.set_text(typed[row.field.key])
+
+    def saved(self, conf: Conf, source: str) -> None:
+        """Take note that what stands in the form is in a file now; against a parent run the changes stay."""
+        self.conf = self.opened = conf
+        self.source = source
+        if self.parent_run is None:
+            self.original = conf
+            self._show_difference(False)
+            for row in self.query(FieldRow):
+                row.settle()
+        self._follow()
+
+    async def take(self, conf: Conf, *, cursor: str = "") -> None:
+        """Show another conf in the form."""
+        focused = next((row.field.key for row in self.query(FieldRow) if row.has_focus_within), "")
+        self.conf = conf
         self._tell_errors([])
+        self.problems = {}
         fields = self.query_one("#fields", VerticalScroll)
         with self.app.batch_update():
             await fields.remove_children()
             await fields.mount(*self._rows())
+        self._show_difference(False)
         for row in self.query(FieldRow):
-            if row.field.key == "model.name":
+            if row.field.key == (cursor or focused):
                 row.box.focus()
-            elif row.field.key in typed:
-                row.set_text(typed[row.field.key])
+        self._follow()
 
-    def _typed(self) -> dict[str, Any]:
-        """Return the conf as plain data with what was typed; untouched network defaults stay unsaid."""
-        plain = self.conf.plain()
-        for row in self.query(FieldRow):
-            if row.text.strip() == row.field.text:
-                continue
-            value: Any = parse_value(row.text) if row.text.strip() else ""
-            if isinstance(value, int | float) and row.field.key in ("name", "description"):
-                value = row.text.strip()
-            *parents, last = row.field.key.split(".")
-            place = plain
-            for part in parents:
-                place = place.setdefault(part, {})
-            place[last] = value
-        return plain
+    def typed(self) -> dict[str, Any]:
+        """Return the conf as plain data with what was typed."""
+        return typed_in(self.conf, self.query(FieldRow))
+
+    def action_difference(self) -> None:
+        """Show the changed fields alone, each with what it was, or all fields again."""
+        if not self.in_difference and not any(row.changed for row in self.query(FieldRow)):
+            self.notify(say("launch.nothing_changed"))
+            return
+        self._show_difference(not self.in_difference)
+
+    def _show_difference(self, on: bool) -> None:
+        self.in_difference = on
+        self.set_class(on, "-difference")
+        rows = list(self.query(FieldRow))
+        for row in rows:
+            row.tell_difference(on)
+        shown = [row for row in rows if row.changed]
+        if on and shown and not any(row.has_focus_within for row in shown):
+            shown[0].box.focus()
+        self._tell_title()
+        self._keep_in_sight()
+
+    def action_edit(self) -> None:
+        """Edit the form as YAML in $EDITOR."""
+        launch_files.edit(self)
+
+    def action_save(self) -> None:
+        """Save the form as a conf; its name is asked."""
+        launch_files.save(self)
+
+    @property
+    def touched(self) -> int:
+        """How many fields hold what is neither started nor saved yet."""
+        typed = sum(row.text != row.field.text for row in self.query(FieldRow))
+        return typed + len(difference(self.opened.plain(), self.conf.plain()))
 
     def action_cancel(self) -> None:
         """Leave; ask first when something was typed."""
-        changed = sum(row.text != row.field.text for row in self.query(FieldRow))
+        changed = self.touched
         if not changed:
             self.app.pop_screen()
             return
@@ -208,7 +288,7 @@ class LaunchScreen(Place):
         if not self.starting:
             self.starting = True
             self._tell_errors([])
-            self.start(self._typed(), wait)
+            self.start(self.typed(), wait)
 
     @work(thread=True, group="launch")
     def start(self, plain: dict[str, Any], wait: bool) -> None:
@@ -222,7 +302,7 @@ class LaunchScreen(Place):
             (made,) = acts.launch(workspace, [resolved], parent=parent, queue=wait, command=["spectui"])
         except (BadInput, OSError) as error:
             lines = error.lines if isinstance(error, BadInput) else [str(error)]
-            self.app.call_from_thread(self._refused, lines)
+            self.app.call_from_thread(self.refuse, lines)
             return
         self.app.call_from_thread(self._started, Record(made.folder.path))  # type: ignore[arg-type]
 
@@ -235,9 +315,13 @@ class LaunchScreen(Place):
             app.pop_screen()
         app.open_run(record)
 
-    def _refused(self, lines: list[str]) -> None:
+    def refuse(self, lines: list[str]) -> None:
         self.starting = False
         self._tell_errors(lines)
+        wrong = [row for row in self.query(FieldRow) if row.field.key in self.problems]
+        if wrong:
+            self._show_difference(False)
+            wrong[0].box.focus()
 
     def _tell_errors(self, lines: list[str]) -> None:
         box = self.query_one("#launch-errors", Static)

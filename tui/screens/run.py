@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import time
+import math
+from time import monotonic
 from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
-from textual.widgets import ContentSwitcher, Static
+from textual.containers import Vertical
+from textual.widgets import ContentSwitcher
 
 from engine import diagnose
-from engine.cli.text import duration, figure
+from engine.conf.tree import to_yaml
 from engine.diagnose import Finding
 from engine.runs.record import Record
 from engine.track import listing
-from engine.words import has, say
-from tui import keys
-from tui.charts import Chart, Line, Mark
+from engine.words import say
+from tui import keys, memory, since
 from tui.screens.acts import Acts
+from tui.screens.charting import Charting
 from tui.screens.runs import copy_run_id
-from tui.screens.zoomed import Zoomed
-from tui.theme import state_markup, state_words
 from tui.widgets.advice import AdviceBox, AdvicePane
-from tui.widgets.bars import Quiet
-from tui.widgets.conf_text import conf_text
+from tui.widgets.bars import KeyBar, Quiet
+from tui.widgets.chart_grid import ChartGrid
+from tui.widgets.conf_pane import ConfPane
 from tui.widgets.curves import Curves
-from tui.widgets.log_tail import LogTail
+from tui.widgets.files_pane import FilesPane
+from tui.widgets.log_pane import LogPane
 from tui.widgets.plain import plain
+from tui.widgets.predictions_pane import PredictionsPane
+from tui.widgets.progress import ProgressLine
+from tui.widgets.run_header import RunHeader
 
-TABS = ("charts", "log", "conf", "advice")
+TABS = ("charts", "log", "conf", "advice", "predictions", "files")
 # Read at most this much of a long event log in one turn, so that keys are answered in between.
 _BYTES_A_TURN = 400_000
-_CATCH_UP_SECONDS = 0.05
+_CATCH_UP_SECONDS = 0.01
+_DRAW_SECONDS = 0.5
+_GIVE_BACK_SECONDS = 1.0  # after the charts of a long history were drawn
 
 
-class RunScreen(Acts, Zoomed):
+class RunScreen(Acts, Charting):
     """Everything about one run."""
 
     where: ClassVar[str] = "run"
@@ -47,45 +53,92 @@ class RunScreen(Acts, Zoomed):
         self.record = record if record.stored is not None else Record(record.folder.path)
         self.curves = Curves()
         self.findings: list[Finding] = []
-        self.quantity = ""
-        self._shown = False
+        self._unshown = True
+        self._shown_at = -math.inf
+        self._long = False  # its history took more than one turn to read
+        self._compared = record.stored is not None
+        """Whether the whole history was read, and compared with what was seen of it last."""
 
     def compose_body(self) -> ComposeResult:
-        yield Quiet(id="run-header")
+        stored = self.record.stored is not None
+        yield RunHeader(id="run-header")
         yield Quiet(id="run-tabs")
+        yield ProgressLine(id="run-reading")
+        yield Quiet(id="run-since")
         with ContentSwitcher(initial="charts"):
             with Vertical(id="charts"):
-                yield Chart(say("run.chart.loss"), id="loss")
-                yield Chart(say("run.chart.rate"), id="rate")
+                yield ChartGrid()
                 yield AdviceBox()
-            yield LogTail(self.record.folder.log, id="log")
-            with VerticalScroll(id="conf"):
-                yield Static(id="conf-text")
+            yield LogPane(self.record.folder.log, stored=stored, id="log")
+            yield ConfPane(id="conf")
             yield AdvicePane(id="advice")
+            yield PredictionsPane(id="predictions")
+            yield FilesPane(id="files")
 
     def on_mount(self) -> None:
         if self.record.stored is not None:
             self.record = listing.find(self.spectui.workspace, self.run_id)
-        self.query_one("#conf-text", Static).update(conf_text(self.record))
+        parent = self.spectui.record(self.record.parent) if self.record.parent else None
+        self.query_one(ConfPane).tell(self.record, parent)
         self.set_interval(self.spectui.poll_seconds, self.catch_up)
         self.set_interval(1.0, self._tell_header)
         # In `on_mount` itself nothing counts as mounted yet.
         self.call_after_refresh(self.catch_up)
 
+    def on_unmount(self) -> None:
+        if self._compared:
+            since.look(self.spectui.view, self.record, self.findings)
+
     def catch_up(self) -> None:
         """Read what is new and show it; a long history is read in turns."""
-        super().catch_up()
         if not self.is_mounted:
             return
         before = self.record._tail.offset
-        changed = self.record.refresh(_BYTES_A_TURN)
-        if changed or not self._shown:
-            self._shown = True
+        self._unshown |= self.record.refresh(_BYTES_A_TURN)
+        behind = self.record._tail.offset - before >= _BYTES_A_TURN
+        # Half of a history is drawn now and then, not after each turn: drawing takes longer than reading.
+        if self._unshown and not (behind and monotonic() < self._shown_at + _DRAW_SECONDS):
+            self._unshown = False
             self._show()
-        if self.tab == "log":
-            self.query_one(LogTail).catch_up()
-        if self.record._tail.offset - before >= _BYTES_A_TURN:
+            self._shown_at = monotonic()
+            self._catch_up_tab()
+        elif self.tab == "log":
+            self._catch_up_tab()
+        if behind:
+            self._long = True
+            self._tell_reading()
             self.set_timer(_CATCH_UP_SECONDS, self.catch_up)
+        elif not self._compared:
+            self._was_read()
+
+    def _tell_reading(self) -> None:
+        try:
+            size = self.record.folder.events.stat().st_size
+        except OSError:
+            return
+        self.query_one("#run-reading", ProgressLine).tell(say("run.reading"), self.record._tail.offset, size)
+
+    def _was_read(self) -> None:
+        """Say what happened since the run was last looked at, now that all of it is known."""
+        self._compared = True
+        if self._long:
+            self.set_timer(_GIVE_BACK_SECONDS, memory.give_back)
+        self.query_one("#run-reading", ProgressLine).done()
+        news = since.told(self.spectui.view, self.record, self.findings)
+        line = self.query_one("#run-since", Quiet)
+        line.display = bool(news)
+        line.say(_escape(news))
+        since.look(self.spectui.view, self.record, self.findings)
+
+    def _catch_up_tab(self) -> None:
+        """Bring the tab in front up to date; the others are when they are shown."""
+        if self.tab == "log":
+            self.query_one(LogPane).steps_per_epoch = self.record.steps_per_epoch
+            self.query_one(LogPane).catch_up()
+        elif self.tab == "files":
+            self.query_one(FilesPane).tell(self.record)
+        elif self.tab == "predictions":
+            self.query_one(PredictionsPane).tell(self.record)
 
     def on_resize(self) -> None:
         super().on_resize()
@@ -102,130 +155,103 @@ class RunScreen(Acts, Zoomed):
         record = self.record
         self.curves.update(record)
         self.findings = diagnose.of_run(self.spectui.workspace, record)
-        marks = self._marks()
-        live = record.live
-        self.query_one("#loss", Chart).show(self._loss_lines(), marks, live=live)
-        rate = self.curves.get(self.quantity or "learning_rate")
-        chart = self.query_one("#rate", Chart)
-        chart.title = self.quantity or say("run.chart.rate")
-        name = self.quantity or say("run.line.rate")
-        nonfinite = [m for m in marks if m.kind == "nonfinite"]
-        lowest = self.quantity not in ("", "learning_rate")
-        drawn = [] if rate is None else [Line(name, rate, colour=3, lowest=lowest)]
-        chart.show(drawn, nonfinite, live=live)
+        self.grid.show(record, self.curves)
         self.query_one(AdviceBox).tell(self.findings)
         self.query_one(AdvicePane).tell(self.findings)
         self.set_class(bool(self.findings), "-advised")
         self._tell_header()
 
-    def _loss_lines(self) -> list[Line]:
-        """Return steps dim under the epochs' train and val, so that early steps already draw a curve."""
-        lines = []
-        batch, train, val = (self.curves.get(name) for name in ("batch_loss", "train_loss", "val_loss"))
-        if batch is not None:
-            dim = bool(train)
-            lines.append(Line(say("run.line.batch"), batch, colour=6, dim=dim, letter="C" if dim else "A"))
-        if train is not None:
-            lines.append(Line(say("run.line.train"), train, colour=4, letter="A"))
-        if val is not None:
-            lines.append(Line(say("run.line.val"), val, colour=3, letter="B"))
-        return lines
-
-    def _marks(self) -> list[Mark]:
-        marks = []
-        bad = self.record.nonfinite
-        if bad is not None:
-            marks.append(
-                Mark(
-                    bad.step,
-                    "nonfinite",
-                    say("run.mark.nonfinite", what=bad.what, value=bad.value, step=bad.step),
-                )
-            )
-        if self.record.best_step is not None:
-            marks.append(Mark(self.record.best_step, "best", say("run.mark.best")))
-        return marks
-
     def _tell_header(self) -> None:
         if not self.is_mounted:
             return
-        record = self.record
-        parts: list[str] = []
-        if record.state == "starting" and record.phase:
-            known = has(f"phase.{record.phase}")
-            parts.append(say(f"phase.{record.phase}") if known else record.phase)
-        if record.epochs:
-            parts.append(say("run.epoch", epoch=record.epoch, epochs=record.epochs))
-            parts.append(say("run.step", step=record.step, total=record.total_steps))
-        if record.eta is not None:
-            parts.append(say("run.eta", time=duration(record.eta)))
-        elif record.duration is not None and not record.live:
-            parts.append(say("run.took", time=duration(record.duration)))
-        best = record.best.get("val_loss")
-        if best is not None:
-            parts.append(say("run.best", value=figure(best), epoch=record.best_epoch or "-"))
-        if record.live and record.last_event_at:
-            parts.append(say("run.data_age", time=duration(max(0.0, time.time() - record.last_event_at))))
-        if record.device:
-            parts.append(record.device)
-        facts = [state_markup(record.state)]
-        room = self.app.size.width - 2 - cell_len(state_words(record.state))
-        for part in parts:
-            # Whole facts or none: half a number would lie.
-            room -= 2 + cell_len(part)
-            if room < 0:
-                break
-            facts.append(_escape(part))
-        head = f"[bold]{_escape(record.run_id)}[/]  {_escape(record.model)}"
-        self.query_one("#run-header", Quiet).say(head + "\n" + "  ".join(facts))
+        self.query_one(RunHeader).tell(self.record)
+        self.query_one("#run-tabs", Quiet).say(self._tab_row())
+
+    def _tab_row(self) -> str:
+        """Return the tabs as markup, with how many things are behind each where that says something."""
+        counts = {"advice": len(self.findings), "conf": self.query_one(ConfPane).differing}
         words = []
         for name in TABS:
-            count = len(self.findings) if name == "advice" else 0
+            count = counts.get(name, 0)
             word = f" {say(f'run.tab.{name}')}{f' ({count})' if count else ''} "
-            style = "reverse bold" if name == self.tab else ("bold $error" if count else "")
-            words.append(f"[{style}]{word}[/]" if style else word)
-        self.query_one("#run-tabs", Quiet).say("│".join(words))
+            wrong = name == "advice" and count
+            style = "reverse bold" if name == self.tab else ("bold $error" if wrong else "")
+            words.append((word, style))
+        gap = "│" if sum(cell_len(word) + 1 for word, _ in words) <= self.app.size.width - 1 else ""
+        return gap.join(f"[{style}]{word}[/]" if style else word for word, style in words)
 
     def action_tab(self, by: int) -> None:
         self.action_show_tab(TABS[(TABS.index(self.tab) + by) % len(TABS)])
 
     def action_show_tab(self, name: str) -> None:
+        """Show a tab, with its keys; from the charts the log opens at the step of their cursor."""
+        step = self.chart_step() if name == "log" and self.tab == "charts" else None
         self.query_one(ContentSwitcher).current = name
-        if name == "log":
-            self.query_one(LogTail).catch_up()
-        if name != "charts":
-            self.query_one(f"#{name}").focus()
+        self._catch_up_tab()
+        pane = self.query_one(f"#{name}")
+        if isinstance(pane, LogPane | ConfPane | FilesPane | PredictionsPane):
+            pane.focus_rows()
+        elif name == "advice":
+            pane.focus()
+        else:
+            self.set_focus(None)
+        if step is not None:
+            self.query_one(LogPane).go_to_step(round(step))
+        self.query_one(KeyBar).stand_at(getattr(pane, "where", self.where))
         self._tell_header()
 
-    def action_log_axis(self) -> None:
-        self.query_one("#loss", Chart).toggle_log()
+    # -- the chart and the log -------------------------------------------------------------------------
 
-    def action_smooth(self) -> None:
-        self.query_one("#loss", Chart).toggle_smooth()
+    def chart_step(self) -> float | None:
+        """Return the step under the charts' cursor, when they have one."""
+        return self.grid.step()
 
-    def action_quantity(self) -> None:
-        """Show the next recorded quantity in the lower chart."""
-        names = [
-            "",
-            *(
-                n
-                for n in self.curves.names()
-                if n not in ("learning_rate", "batch_loss", "train_loss", "val_loss")
-            ),
-        ]
-        self.quantity = names[(names.index(self.quantity) + 1) % len(names)] if self.quantity in names else ""
-        self._show()
+    def show_step(self, step: int) -> None:
+        """Show the charts with their cursor at a step."""
+        self.action_show_tab("charts")
+        self.grid.show_step(step)
+        self.notify(say("run.at_step", step=step))
 
-    def action_follow(self) -> None:
-        log = self.query_one(LogTail)
-        log.auto_scroll = not log.auto_scroll
-        self.notify(say("run.following" if log.auto_scroll else "run.not_following"))
+    def on_log_pane_step_chosen(self, message: LogPane.StepChosen) -> None:
+        self.show_step(message.step)
+
+    def action_filter(self) -> None:
+        if self.tab == "charts":
+            self.grid.ask_filter()
+
+    async def action_back(self) -> None:
+        """Step out one level: first of what was chosen on the charts, then of the run."""
+        if self.tab != "charts" or not self.grid.step_out():
+            await self.spectui.action_back()
 
     def chosen(self) -> list[Record]:
         return [self.record]
 
     def action_copy(self) -> None:
-        copy_run_id(self, self.record)
+        """Copy what the cursor of the tab is on: a line, a path, a star; else the run's id."""
+        words = ""
+        if self.tab == "log":
+            words = self.query_one(LogPane).line()
+        elif self.tab == "conf":
+            words = self.query_one(ConfPane).line()
+        elif self.tab == "files":
+            file = self.query_one(FilesPane).chosen()
+            words = str(file.path) if file else ""
+        elif self.tab == "predictions":
+            words = self.query_one(PredictionsPane).obsid()
+        if words:
+            self.spectui.copy(words)
+        else:
+            copy_run_id(self, self.record)
+
+    def action_copy_all(self) -> None:
+        """Copy the whole conf; elsewhere the run's folder."""
+        if self.tab == "conf":
+            self.spectui.copy(to_yaml(self.record.conf()), say("conf_tab.copied"))
+        elif self.record.stored is None:
+            self.spectui.copy(str(self.record.folder.path))
+        else:
+            copy_run_id(self, self.record)
 
 
 def _escape(text: str) -> str:

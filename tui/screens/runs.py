@@ -1,29 +1,65 @@
-"""Runs: live and past ones in one list, newest first, with the facts of the one under the cursor."""
+"""Runs: live and past ones in one list, with the facts of the one under the cursor."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Input
 
 from engine.cli.inspect import facts
+from engine.cli.text import duration
 from engine.errors import BadInput
+from engine.runs.arrange import FLAT, Arranged, Order
 from engine.runs.record import Record
-from engine.runs.select import select, sort
+from engine.runs.select import check_key
 from engine.words import say
 from tui import keys
+from tui.arranger import Arranger
 from tui.screens.acts import Acts
 from tui.screens.base import Place
+from tui.screens.columns import ColumnsScreen
+from tui.screens.pick import Pick
 from tui.theme import BAD
 from tui.widgets.bars import Quiet
-from tui.widgets.entry import Entry
+from tui.widgets.filter_box import FilterBar
+from tui.widgets.run_cells import read_cells
+from tui.widgets.run_columns import DEFAULT, choices, title
 from tui.widgets.run_list import RunList
 
-SORTS = ("", "best.val_loss", "state", "model", "name", "-duration")
+# What is folded and marked is kept; of more than this only the newest.
+_MOST_KEPT = 500
+# Cells that are read at once: those on the screen, and some that were a moment ago.
+_MOST_CELLS = 120
+# The facts of a run are shown when the cursor has stood on it so long.
+_REST_SECONDS = 0.06
+# Where no run is at work only ages move on, by the minute.
+_AGES_SECONDS = 15
+# Rows that take longer than this are said to be on their way.
+_PATIENCE_SECONDS = 0.3
+
+
+class ListArranged(Message):
+    """The rows are ready, off the thread that they were arranged in."""
+
+    def __init__(self, arranged: Arranged) -> None:
+        self.arranged = arranged
+        super().__init__()
+
+
+class CellsRead(Message):
+    """What cells say that had to be read."""
+
+    def __init__(self, cells: dict[tuple[Record, str], str]) -> None:
+        self.cells = cells
+        super().__init__()
 
 
 class RunsScreen(Acts):
@@ -35,46 +71,124 @@ class RunsScreen(Acts):
 
     def __init__(self) -> None:
         super().__init__()
-        self.filter = ""
-        self.sort_key = ""
+        self.filter = self.sort_key = self.group = self.baseline = ""
+        self.folded: dict[str, None] = {}
+        self.arranged = Arranged([])
+        self.range_from = ""
+        """Where a range of marks begins, while one is being chosen."""
+        self._arranger = Arranger(self._start, self._give)
+        self._reading: list[tuple[Record, str]] = []
+        self._cursor = ""
+        self._filling = True
+        self._ticks = 0
+        self._facts_timer: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Quiet(id="runs-title")
         with Horizontal():
             yield RunList(id="runs")
             yield Quiet(id="facts")
-        yield Entry(placeholder=say("runs.filter_hint"), id="filter", compact=True)
+        yield FilterBar(lambda: self.spectui.feed.rows)
 
     def on_mount(self) -> None:
-        self.query_one("#filter").display = False
-        self.query_one(RunList).focus()
+        view, runs = self.spectui.view, self.query_one(RunList)
+        self.filter, self.sort_key = view.get("runs.filter", ""), view.get("runs.sort", "")
+        self.group, self.baseline = view.get("runs.group", ""), view.get("runs.baseline", "")
+        self.folded = dict.fromkeys(_texts(view.get("runs.folded", [])))
+        self.spectui.marked |= set(_texts(view.get("runs.marked", [])))
+        self.query_one(FilterBar).box.past = _texts(view.get("runs.filters", []))
+        runs.choose(_texts(view.get("runs.columns", list(DEFAULT))))
+        runs.focus()
+        self._cursor = view.get("runs.cursor", "")
         self.set_interval(1.0, self._tick)
         self.catch_up()
 
+    # -- what is shown ------------------------------------------------------------------------------------
+
+    def _order(self) -> Order:
+        return Order(self.filter, self.sort_key, self.group, frozenset(self.folded))
+
     def catch_up(self) -> None:
         super().catch_up()
-        feed, runs = self.spectui.feed, self.query_one(RunList)
-        problem = ""
-        try:
-            rows = sort(select(feed.rows, self.filter), self.sort_key)
-        except BadInput as error:
-            rows, problem = feed.rows, error.lines[0]
-        runs.marked = self.spectui.marked
-        runs.show(rows, self._empty_words(bool(self.filter)))
-        title = Text()
-        title.append(say("runs.title"), "bold")
-        total = len(feed.rows)
-        title.append(f"  {len(rows)}/{total}" if self.filter else f"  {total}", "dim")
-        if self.filter:
-            title.append(f"  {say('runs.filtered', filter=self.filter)}", "yellow")
-        if self.sort_key:
-            title.append(f"  {say('runs.sorted', key=self.sort_key)}", "dim")
-        if self.spectui.marked:
-            title.append(f"  {say('runs.marked', count=len(self.spectui.marked))}", "bold cyan")
-        if problem or feed.error:
-            title.append(f"  {problem or feed.error}", "red")
-        self.query_one("#runs-title", Quiet).say(title)
+        arranged = self._arranger.want(self.spectui.feed.rows, self._order())
+        if arranged is not None:
+            self._show(arranged)
+        else:
+            self._come_again()
+            self._say_title()
+
+    def _come_again(self) -> None:
+        wait = self._arranger.go_on()
+        if wait:
+            self.set_timer(wait, self._come_again)
+
+    def _start(self, act: Callable[[], None]) -> None:
+        self.run_worker(act, thread=True, group="list")
+
+    def _give(self, arranged: Arranged) -> None:
+        self.post_message(ListArranged(arranged))
+
+    @on(ListArranged)
+    def _list_arranged(self, message: ListArranged) -> None:
+        self._arranger.busy = False
+        self._show(message.arranged)
+        self._come_again()
+
+    def _show(self, arranged: Arranged) -> None:
+        self.arranged, runs = arranged, self.query_one(RunList)
+        runs.marked, runs.sort = self.spectui.marked, arranged.order.sort
+        runs.baseline = self.baseline
+        runs.filling = self._filling
+        if self.spectui.feed.loaded and arranged.total == len(self.spectui.feed.rows):
+            self._filling = False
+        runs.show(arranged.lines, self._empty_words(bool(arranged.order.filter)), arranged.place)
+        if self._cursor and self.spectui.feed.loaded:
+            # Where the cursor stood when the app was left.
+            runs.point_at(self._cursor)
+            self._cursor = ""
+        self._keep()
+        self._say_title()
         self._show_facts()
+
+    def _keep(self) -> None:
+        view = self.spectui.view
+        view.set("runs.filter", self.filter)
+        view.set("runs.sort", self.sort_key)
+        view.set("runs.group", self.group)
+        view.set("runs.baseline", self.baseline)
+        view.set("runs.folded", list(self.folded)[-_MOST_KEPT:])
+        view.set("runs.marked", sorted(self.spectui.marked)[-_MOST_KEPT:])
+
+    def _say_title(self) -> None:
+        feed, arranged = self.spectui.feed, self.arranged
+        text = Text()
+        text.append(say("runs.title"), "bold")
+        filtered = bool(arranged.order.filter)
+        text.append(f"  {arranged.matched}/{arranged.total}" if filtered else f"  {len(feed.rows)}", "dim")
+        if feed.error:
+            text.append(f"  {feed.error}", "red")
+            text.append(f" · {say('runs.rows_old', age=duration(time.time() - feed.error_since))}", "red")
+        if arranged.problem:
+            text.append(f"  {arranged.problem}", "red")
+        # A key is answered at once, be it only by these words.
+        asked = self._arranger.busy and self._order() != arranged.order
+        late = self._arranger.busy and time.monotonic() - self._arranger.began > _PATIENCE_SECONDS
+        if asked or late:
+            text.append(f"  {say('runs.arranging')}", "yellow")
+        if self.filter:
+            text.append(f"  {say('runs.filtered', filter=self.filter)}", "yellow")
+        if self.group:
+            said = say("runs.flat") if self.group == FLAT else say("runs.grouped", key=self.group)
+            text.append(f"  {said}", "dim")
+        if self.sort_key:
+            text.append(f"  {say('runs.sorted', key=self.sort_key)}", "dim")
+        if self.baseline:
+            text.append(f"  {say('runs.against', run=self.baseline)}", "dim")
+        if self.spectui.marked:
+            text.append(f"  {say('runs.marked', count=len(self.spectui.marked))}", "bold cyan")
+        if self.range_from:
+            text.append(f"  {say('runs.range_begun')}", "bold cyan")
+        self.query_one("#runs-title", Quiet).say(text)
 
     def _empty_words(self, filtered: bool) -> str:
         if not self.spectui.feed.loaded:
@@ -83,17 +197,35 @@ class RunsScreen(Acts):
 
     def _tick(self) -> None:
         """Ages and ETAs move on although nothing happened."""
-        if self.is_current and any(row.live for row in self.spectui.feed.rows):
-            runs = self.query_one(RunList)
-            runs.refresh()
-            # Of a run that has ended nothing moves on, and to find out how one died takes a while.
-            if runs.current is not None and runs.current.live:
-                self._show_facts()
+        if self.app.screen is not self:
+            return
+        runs = self.query_one(RunList)
+        self._ticks += 1
+        if runs.moves_on() or self._ticks % _AGES_SECONDS == 0:
+            runs.freshen()
+        if self.spectui.feed.error or self._arranger.busy:
+            self._say_title()
+        # Of a run that has ended nothing moves on, and to find out how one died takes a while.
+        if runs.current is not None and runs.current.live:
+            self._show_facts()
 
     @on(RunList.RunHighlighted)
+    def _highlighted(self) -> None:
+        # The row first; the facts when the cursor rests, so that a key held down costs what is on its way.
+        if self._facts_timer is None:
+            self._facts_timer = self.set_timer(_REST_SECONDS, self._show_facts)
+        else:
+            self._facts_timer.reset()
+
     def _show_facts(self) -> None:
-        panel, record = self.query_one("#facts", Quiet), self.query_one(RunList).current
-        if record is None:
+        if self._facts_timer is not None:
+            self._facts_timer.stop()
+            self._facts_timer = None
+        panel, line = self.query_one("#facts", Quiet), self.query_one(RunList).line
+        if line is not None and not self._cursor:
+            self.spectui.view.set("runs.cursor", line.id)
+        record = self.query_one(RunList).current
+        if record is None or not panel.display:
             panel.say("")
             return
         text = Text()
@@ -105,20 +237,62 @@ class RunsScreen(Acts):
             )
         panel.say(text)
 
+    @on(RunList.CellsLacking)
+    def _read_lacking(self) -> None:
+        runs = self.query_one(RunList)
+        if self._reading or not runs.lacking:
+            return
+        self._reading = list(runs.lacking)[-_MOST_CELLS:]
+        runs.lacking = dict.fromkeys(self._reading)
+        wanted, baseline = self._reading, self.spectui.record(self.baseline) if self.baseline else None
+
+        def read() -> None:
+            self.post_message(CellsRead(read_cells(wanted, baseline)))
+
+        self._start(read)
+
+    @on(CellsRead)
+    def _cells_read(self, message: CellsRead) -> None:
+        runs = self.query_one(RunList)
+        for (record, key), text in message.cells.items():
+            runs.known.setdefault(record, {})[key] = text
+            runs.lacking.pop((record, key), None)
+        self._reading = []
+        runs.freshen({record for record, _ in message.cells})
+        self._read_lacking()
+
+    # -- what can be done ---------------------------------------------------------------------------------
+
     @on(RunList.RunClicked)
     def action_open(self) -> None:
-        record = self.query_one(RunList).current
-        if record is not None:
-            self.spectui.open_run(record)
+        runs = self.query_one(RunList)
+        if runs.current is not None:
+            self.spectui.open_run(runs.current)
+        elif runs.line is not None:
+            self._fold(runs.line.id, not runs.line.folded)
 
     def action_mark(self) -> None:
         self.query_one(RunList).toggle_mark()
         self.spectui.marked = self.query_one(RunList).marked
-        self.catch_up()
+        self._show(self.arranged)
+
+    def action_range(self) -> None:
+        """Begin a range at the cursor, or mark what lies between its beginning and the cursor."""
+        runs = self.query_one(RunList)
+        if runs.line is None:
+            return
+        begin, end = self.arranged.place.get(self.range_from), runs.cursor
+        if begin is None:
+            self.range_from = runs.line.id
+        else:
+            between = runs.lines[min(begin, end) : max(begin, end) + 1]
+            self.spectui.marked |= {line.id for line in between if line.record is not None}
+            self.range_from = ""
+        self._show(self.arranged)
 
     def action_unmark(self) -> None:
-        self.spectui.marked = set()
-        self.catch_up()
+        self.spectui.marked, self.range_from = set(), ""
+        self._show(self.arranged)
 
     async def action_compare(self) -> None:
         """Compare the marked runs; with none marked, the one under the cursor and the next."""
@@ -130,24 +304,101 @@ class RunsScreen(Acts):
     async def action_new(self) -> None:
         await self.spectui.action_mode("experiments")
 
-    def action_filter(self) -> None:
-        box = self.query_one("#filter", Input)
-        box.display = True
-        box.value = self.filter
-        box.focus()
+    def action_sort(self) -> None:
+        """Ask for a key to sort by."""
+        first = [("", say("runs.newest_first")), *((key, _words(key)) for key in DEFAULT if key != "run")]
 
-    @on(Input.Changed, "#filter")
-    def _filter_typed(self, event: Input.Changed) -> None:
-        self.filter = event.value.strip()
+        def answered(key: str | None) -> None:
+            if key is not None:
+                self._sort_by(key)
+
+        self.app.push_screen(
+            Pick(say("runs.ask_sort"), first, self.sort_key.removeprefix("-"), self._more, _is_key), answered
+        )
+
+    def action_reverse(self) -> None:
+        """Turn the order round; newest first becomes oldest first."""
+        key = self.sort_key or "-created"
+        self._sort_by(key[1:] if key.startswith("-") else f"-{key}")
+
+    @on(RunList.TitleClicked)
+    def _title_clicked(self, message: RunList.TitleClicked) -> None:
+        key = message.column.sort_key
+        self._sort_by(f"-{key}" if key == self.sort_key else key)
+
+    def _sort_by(self, key: str) -> None:
+        self.sort_key = "" if key == "-created" else key
         self.catch_up()
 
-    @on(Input.Submitted, "#filter")
-    def _filter_done(self) -> None:
-        self.query_one("#filter").display = False
-        self.query_one(RunList).focus()
+    def action_group(self) -> None:
+        """Ask for a key to group by."""
+        first = [("", say("runs.as_trees")), (FLAT, say("runs.flat")), ("model", _words("model"))]
+        first += [(key, _words(key)) for key in ("state", "host", "source", "experiment")]
 
-    def action_sort(self) -> None:
-        self.sort_key = SORTS[(SORTS.index(self.sort_key) + 1) % len(SORTS)]
+        def answered(key: str | None) -> None:
+            if key is not None:
+                self.group = key
+                self.catch_up()
+
+        def more() -> list[tuple[str, str]]:
+            # Hardly two runs have one value of anything else.
+            return [choice for choice in self._more() if choice[0].startswith(("params.", "tags."))]
+
+        self.app.push_screen(Pick(say("runs.ask_group"), first, self.group, more, _is_key), answered)
+
+    def _more(self) -> list[tuple[str, str]]:
+        return [(key, _words(key)) for key in choices(self.spectui.feed.rows) if key != "run"]
+
+    def action_columns(self) -> None:
+        """Ask which columns to show."""
+        shown = _texts(self.spectui.view.get("runs.columns", list(DEFAULT)))
+
+        def answered(chosen: list[str] | None) -> None:
+            if chosen is not None:
+                self.spectui.view.set("runs.columns", chosen)
+                self.query_one(RunList).choose(chosen)
+
+        self.app.push_screen(ColumnsScreen(shown, lambda: choices(self.spectui.feed.rows)), answered)
+
+    def action_baseline(self) -> None:
+        """Tell the changed parameters against the run under the cursor, or again against each run's conf."""
+        runs = self.query_one(RunList)
+        if runs.current is not None:
+            self.baseline = "" if self.baseline == runs.current.run_id else runs.current.run_id
+            runs.known.clear()
+            self.catch_up()
+
+    def action_fold(self) -> None:
+        """Fold a group or a run's children; from within, go to what they belong to."""
+        line, runs = self.query_one(RunList).line, self.query_one(RunList)
+        if line is None:
+            return
+        if line.inside and not line.folded:
+            self._fold(line.id, True)
+            return
+        depth = len(line.tree)
+        for at in range(runs.cursor - 1, -1, -1):
+            above = runs.lines[at]
+            if above.inside and len(above.tree) < max(depth, 1) and (depth or above.group is not None):
+                runs.cursor = at
+                return
+
+    def action_unfold(self) -> None:
+        line = self.query_one(RunList).line
+        if line is not None and line.folded:
+            self._fold(line.id, False)
+
+    def action_fold_all(self) -> None:
+        """Fold everything, or unfold everything if something is folded."""
+        open_ = [line.id for line in self.arranged.lines if line.inside and not line.folded]
+        some = any(line.folded for line in self.arranged.lines)
+        self.folded = {} if some else dict.fromkeys(open_)
+        self.catch_up()
+
+    def _fold(self, line: str, shut: bool) -> None:
+        self.folded.pop(line, None)
+        if shut:
+            self.folded[line] = None
         self.catch_up()
 
     def action_refresh_now(self) -> None:
@@ -155,7 +406,8 @@ class RunsScreen(Acts):
 
     def chosen(self) -> list[Record]:
         """Return the marked runs, or the one under the cursor."""
-        marked = [row for row in self.spectui.feed.rows if row.run_id in self.spectui.marked]
+        ids = self.spectui.marked  # the key bar asks after each key: not for ten thousand rows when none is
+        marked = [row for row in self.spectui.feed.rows if row.run_id in ids] if ids else []
         current = self.query_one(RunList).current
         return marked or ([] if current is None else [current])
 
@@ -169,12 +421,58 @@ class RunsScreen(Acts):
         if record is not None:
             copy_run_id(self, record)
 
+    # -- the filter ---------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A slash begins a filter; within one it is a letter."""
+        return not (action == "filter" and isinstance(self.focused, Input))
+
+    def action_filter(self) -> None:
+        self.query_one(FilterBar).open(self.filter)
+
+    @on(FilterBar.Typed)
+    def _filter_typed(self, message: FilterBar.Typed) -> None:
+        self.filter = message.text
+        self.catch_up()
+
+    @on(FilterBar.Done)
+    def _filter_done(self) -> None:
+        box = self.query_one(FilterBar).box
+        box.remember(self.filter)
+        self.spectui.view.set("runs.filters", list(box.past))
+        self._leave_box()
+
+    def _leave_box(self) -> None:
+        self.query_one(FilterBar).close()
+        self.set_focus(self.query_one(RunList))
+
     def key_escape(self) -> None:
         """Clear the filter before anything else."""
-        if self.query_one("#filter").has_focus or self.filter:
+        if self.query_one(FilterBar).display or self.filter:
             self.filter = ""
-            self._filter_done()
+            self._leave_box()
             self.catch_up()
+        elif self.range_from:
+            self.range_from = ""
+            self._say_title()
+
+
+def _texts(kept: list[Any]) -> list[str]:
+    """Return what was kept as texts, whoever wrote it."""
+    return [text for text in kept if isinstance(text, str)]
+
+
+def _words(key: str) -> str:
+    word = title(key)
+    return key if word == key else f"{word}  {key}"
+
+
+def _is_key(text: str) -> bool:
+    try:
+        check_key(text.removeprefix("-"))
+    except BadInput:
+        return False
+    return True
 
 
 def copy_run_id(screen: Place, record: Record) -> None:

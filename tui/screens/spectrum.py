@@ -37,9 +37,11 @@ class SpectrumScreen(Zoomed):
     BINDINGS = keys.bindings("spectrum")
     AUTO_FOCUS = ""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, obsid: str = "") -> None:
         super().__init__()
         self.reading = reading
+        self.obsid = obsid
+        """The star to begin with; the first when there is no such star."""
         self.facts: Facts | None = None
         self.rows: list[int] = []
         """The stars that are stepped through: all, or those that the expression chose."""
@@ -84,6 +86,11 @@ class SpectrumScreen(Zoomed):
         for branch in BRANCHES:
             self.query_one(f"#branch-{branch}").display = branch in self.facts.branches
         self.query_one("#branches").display = True
+        if self.obsid:
+            try:
+                self._choose(self.obsid)
+            except BadInput as error:
+                self.notify(error.lines[0], severity="warning", markup=False)
         self._show()
 
     @property

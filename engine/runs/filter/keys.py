@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.conf.load import get
-from engine.conf.schema import Conf
+from engine.conf.tree import SECTIONS, get
 from engine.errors import BadInput
+from engine.runs.changed import changed, told
 from engine.runs.filter.tokens import Token, unquoted
 from engine.runs.record import Record
 from engine.words import say
@@ -33,6 +33,9 @@ OWN: dict[str, Callable[[Record], Any]] = {
     "epoch": lambda r: r.epoch,
     "epochs": lambda r: r.epochs,
     "step": lambda r: r.step,
+    "left": lambda r: r.eta,
+    "changed": lambda r: told(changed(r)),
+    "spark": lambda r: r.spark.cells() if r.spark is not None else None,
     "note": lambda r: r.note,
     "parent": lambda r: r.parent,
     "source": lambda r: r.source,
@@ -54,7 +57,6 @@ _KINDS = {
     **dict.fromkeys(("dataset", "datasets"), "dataset"),
     **{kind: kind for kind in ("best", "min", "max", "test")},
 }
-SECTIONS = tuple(Conf.model_fields)
 _STATUS = {
     **dict.fromkeys(("starting", "running"), "RUNNING"),
     **dict.fromkeys(("stopped", "died"), "KILLED"),

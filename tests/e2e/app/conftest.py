@@ -140,6 +140,7 @@ class Terminal:
             self.press(DOWN)
             self.until(lambda here=here: self.field_under_cursor() not in ("", here))  # type: ignore[misc]
         label = key.rpartition(".")[2]
+        self.until(lambda: any(row.startswith(f"   {label} ") for row in self.rows()))  # it scrolls there
         row = next(row for row in self.rows() if row.startswith(f"   {label} "))
         self.press(*[BACKSPACE] * len(row.split()[1]), *text)
         self.until(lambda: any(row.split()[:3] == ["*", label, text] for row in self.rows()))

@@ -69,7 +69,7 @@ def test_the_main_job(terminal: Callable[..., Any], workspace: Path) -> None:
     again.until(lambda: "running" in again.text() or "finished" in again.text())
     again.sees("✓ finished", "25/25", seconds=120)
     again.press(ENTER)
-    again.sees("✓ finished", "epoch 25/25", "best val", "loss  A train", "learning rate")
+    again.sees("✓ finished", "epoch 25/25", "A train", "(min", "learning rate")
     again.until(lambda: len(again.braille().split()) > 3)
     again.press("\t")
     again.sees("test errors")
@@ -229,9 +229,11 @@ def test_quitting_does_not_wait_for_what_does_not_end(
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
-def test_a_terminal_that_cannot_move_its_cursor_is_refused(term: str, terminal: Callable[..., Any]) -> None:
+def test_a_terminal_that_cannot_move_its_cursor_is_told_the_runs(
+    term: str, terminal: Callable[..., Any]
+) -> None:
     shown = terminal(TERM=term)
-    assert shown.ends() == 2
+    assert shown.ends() == 0
     assert "TERM=" in shown.text() and b"\x1b[" not in shown.written
 
 

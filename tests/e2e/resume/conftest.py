@@ -205,7 +205,8 @@ def as_if_never_disturbed(trial: Trial, straight: Trial) -> None:
     assert ended.state == "finished"
     for name in ("last.pt", "best.pt"):
         same(trial.checkpoint(name), straight.checkpoint(name), name)
-    timed = ("samples_per_second", "data_wait", "memory_mb", "gradient_norm/")  # pace: when, not what
+    # pace: when, not what
+    timed = ("samples_per_second", "data_wait", "memory_mb", "cpu_percent", "gpu_", "gradient_norm/")
     for name, curve in expected.curves.items():
         if not name.startswith(timed):
             assert ended.curves[name].steps == curve.steps, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -121,3 +122,13 @@ def test_a_file_that_became_shorter_is_read_anew(path: Path) -> None:
     tail.poll()
     path.write_bytes(b'{"kind":"c"}\n')
     assert tail.poll() == [{"kind": "c"}]
+
+
+def test_a_line_torn_within_a_letter_costs_only_itself(path: Path) -> None:
+    with contextlib.closing(EventLog(path)) as log:
+        log.append("message", text="before")
+    with path.open("ab") as file:
+        file.write('{"kind":"message","text":"恒'.encode()[:-1] + b"\n")
+    with contextlib.closing(EventLog(path)) as log:
+        log.append("message", text="恒\u2028星")
+    assert [event["text"] for event in Tail(path).poll()] == ["before", "恒\u2028星"]

@@ -282,3 +282,29 @@ def test_name_note_and_tags_can_change_and_a_waiting_run_is_queued(new_run: Call
     assert record.refresh() and record.state == "queued"  # it waits to go on
     run.queued.unlink()
     assert record.refresh() and record.state == "stopped"
+
+
+def test_the_clock_tells_when_steps_were_done_and_leaves_out_what_lay_between_attempts(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    run = new_run()
+    step = {"epoch": 1, "columns": {}}
+    told(
+        run,
+        ("attempt", {"time": 100.0}),
+        ("phase", {"phase": "training", "time": 110.0}),
+        ("steps", step | {"step": [1, 2, 3, 4], "time": 120.0}),
+        ("steps", step | {"step": [5, 6], "time": 130.0}),
+        ("attempt", {"time": 1130.0}),
+        ("rewind", {"step": 4, "time": 1131.0}),
+        ("phase", {"phase": "training", "time": 1140.0}),
+        ("steps", step | {"step": [5, 6], "time": 1150.0}),
+    )
+    clock = Record(run.path)
+    clock.refresh()
+    assert list(clock.clock.steps) == [0, 4, 4, 6]
+    assert list(clock.clock.times) == [110, 120, 1140, 1150]
+    assert list(clock.clock.work) == [10, 20, 40, 50], "the thousand seconds of nothing are no work"
+    frugal = Record(run.path, keep_curves=False)
+    frugal.refresh()
+    assert not frugal.clock.steps

@@ -70,7 +70,7 @@ def test_a_run_leaves_all_that_it_should(train: Train) -> None:
     assert [e["phase"] for e in ran.events("phase")] == ["reading", "loading", "training", "testing"]
     assert set(record.curves) == {
         "batch_loss", "gradient_norm", "learning_rate", "train_loss", "val_loss",
-        "samples_per_second", "data_wait", "memory_mb", "gradient_norm/layers",
+        "samples_per_second", "data_wait", "memory_mb", "cpu_percent", "gradient_norm/layers",
         *(f"val_{target}_{kind}" for target in ("Teff", "logg", "FeH", "CFe") for kind in ERRORS),
     }  # fmt: skip
     split = table(ran.run.split)
