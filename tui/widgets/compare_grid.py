@@ -89,7 +89,10 @@ class CompareGrid(Vertical, can_focus=False):
             chart.clip = self.spectui.view.get("compare.clip", False)
 
     def on_resize(self) -> None:
+        before = self.page
         self._arrange()
+        if self.page != before:
+            self.post_message(self.Changed())
 
     def show(self, compared: Compared, names: dict[str, str], quantity: str) -> None:
         """Show what there is now of the compared runs, and make one quantity the current one."""

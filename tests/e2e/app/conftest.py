@@ -146,7 +146,7 @@ class Terminal:
         self.until(lambda: any(row.split()[:3] == ["*", label, text] for row in self.rows()))
 
     def standing(self, read: Callable[[], str], other_than: str = "") -> str:
-        """Wait for a word that is not this one, and for the screen to stand still; a frame may be half here."""
+        """Wait for a word other than this one, and until it stays: a frame may be half here."""
         found = ""
 
         def stands() -> bool:
