@@ -26,7 +26,7 @@ from tui.charts.warp import X_KINDS, XKind
 from tui.widgets.bars import Quiet
 from tui.widgets.curves import Curves
 from tui.widgets.entry import Entry
-from tui.widgets.panels import Panel, matching, panels
+from tui.widgets.panels import Panel, matching, page_words, panels
 from tui.widgets.plain import plain
 from tui.widgets.run_lines import can, lines_of, marks_of, warp_of
 
@@ -173,8 +173,7 @@ class ChartGrid(Vertical, can_focus=False):
         """Say what does not go without saying: the page, the filter, the x axis."""
         total, parts = len(self.shown), []
         if total > len(self._page):
-            last = first + len(self._page)
-            parts.append(say("charts.page", first=first + 1, last=last, total=total))
+            parts.append(page_words(first, len(self._page), total))
         if not total:
             parts.append(say("charts.none_match"))
         if self._filter():
