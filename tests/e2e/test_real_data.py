@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["miles", "hybrid_cfe"])
+@pytest.mark.parametrize("name", ["miles", pytest.param("hybrid_cfe", marks=pytest.mark.slow)])
 def test_star_net_trains_on_real_tables(name: str, spectui: Any, tmp_path: Path, checkout: Path) -> None:
     (tmp_path / "conf").mkdir()
     for preset in (checkout / "conf").glob("*.yaml"):

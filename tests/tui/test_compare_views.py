@@ -84,7 +84,7 @@ async def test_every_view_fits_and_says_its_own(three: Any, opened: Any, size: A
         assert screen.view_name == "scatter"
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [pytest.param(SIZES[0], marks=pytest.mark.slow), *SIZES[1:]])
 async def test_every_key_works_in_every_view(three: Any, opened: Any, size: Any) -> None:
     pressed = [k for key in keys.of("compare") for k in key.keys.split(",")]
     left_out = {"enter", "ctrl+e", "c", "M", "z", "X", "delete"}  # they open something: tested below

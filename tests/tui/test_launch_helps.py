@@ -110,6 +110,7 @@ async def test_a_batch_that_does_not_fit_is_a_risk_said_at_once(
         assert glass.reddish("✗ OOM RISK")
 
 
+@pytest.mark.slow  # for every field of the form
 async def test_f4_shows_what_was_and_is_and_nothing_else(opened: Any, data: None) -> None:
     async with opened() as glass:
         await open_form(glass)

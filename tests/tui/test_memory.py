@@ -28,6 +28,7 @@ def test_what_was_freed_goes_back_to_the_machine() -> None:
     by_itself, given_back = (int(word) for word in done.stdout.split())
     assert given_back > 20e6, f"{by_itself} bytes went by themselves, {given_back} when asked"
 
+
 _STANDING = """
 import gc
 gc.disable()

@@ -83,8 +83,9 @@ class LaunchScreen(Place):
 
     @property
     def rows(self) -> list[FieldRow]:
-        """The fields from the first to the last."""
-        return [row for row in self.query_one("#fields").children if isinstance(row, FieldRow)]
+        """The fields from the first to the last; none once the screen is going."""
+        lists = self.query("#fields")
+        return [row for each in lists for row in each.children if isinstance(row, FieldRow)]
 
     def _follow(self) -> None:
         """Bring what depends on the form up to date, a moment after the last key."""

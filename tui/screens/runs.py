@@ -226,6 +226,8 @@ class RunsScreen(Acts):
         if self._facts_timer is not None:
             self._facts_timer.stop()
             self._facts_timer = None
+        if not self.query("#facts"):
+            return  # the app is going
         panel, line = self.query_one("#facts", Quiet), self.query_one(RunList).line
         if line is not None and not self._cursor:
             self.spectui.view.set("runs.cursor", line.id)

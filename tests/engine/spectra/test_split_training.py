@@ -70,6 +70,7 @@ def state(run: Path) -> dict[str, Any]:
     return whole
 
 
+@pytest.mark.slow
 def test_random_with_pixel_scalers_and_resampling(root: Path) -> None:
     code, said, run = train(
         root, "data.scaler_scope=pixel", "data.continuum_scaler=robust", "data.normalized_scaler=minmax",

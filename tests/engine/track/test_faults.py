@@ -56,7 +56,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("mode", ["silent", "error"])
+@pytest.mark.parametrize("mode", ["silent", pytest.param("error", marks=pytest.mark.slow)])
 def test_a_server_that_is_no_use_for_the_whole_run(
     workspace: Workspace, processes: Any, door: Door, hasty: None, mode: str
 ) -> None:

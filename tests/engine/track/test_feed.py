@@ -184,6 +184,7 @@ def test_least_greatest_and_best_come_from_all_points(mlflow_store: Workspace, a
     feed.close()
 
 
+@pytest.mark.slow  # MLflow looks again and again in a process of its own
 def test_mlflow_in_a_child_reads_the_same(
     mlflow_store: Workspace, api: Any, make: Any, until: Callable[..., Any]
 ) -> None:
