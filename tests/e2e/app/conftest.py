@@ -162,7 +162,9 @@ class Terminal:
 
     def field_under_cursor(self) -> str:
         """Return the key that the help under the form speaks of."""
-        found = re.search(r"^ ([a-z_.]+): ", "\n".join(self.rows()[-4:]), re.MULTILINE)
+        # Not what stands over the line, where the size of the network is told in the same form.
+        below = self.text().rpartition("\u2500" * 60)[2]
+        found = re.search(r"^ ([a-z_.]+): ", below, re.MULTILINE)
         return found.group(1) if found else ""
 
     def open_form(self, conf: str) -> None:
