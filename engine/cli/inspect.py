@@ -174,24 +174,6 @@ def _same(left: float, right: float | None) -> bool:
     return left == right or (left != left and right is not None and right != right)
 
 
-def diagnose(arguments: argparse.Namespace) -> int:
-    """Say what is wrong with a run, or with a conf before it is run."""
-    here = workspace.find(arguments.root)
-    if is_conf(here, arguments.what):
-        from engine.conf.load import resolve
-
-        findings = advisor.of_conf(here, resolve(here, arguments.what).conf)
-    else:
-        findings = advisor.of_run(here, listing.find(here, arguments.what))
-    if arguments.json:
-        print_json({"findings": [f.plain() for f in findings]})
-    elif not findings:
-        print(say("diagnose.none"))
-    else:
-        print("\n\n".join("\n".join(f.lines()) for f in findings))
-    return 0
-
-
 def plain(here: workspace.Workspace, record: Record) -> dict[str, Any]:
     """Return a run in the JSON form of `spectui runs --json`."""
     if record.stored is not None:

@@ -132,7 +132,7 @@ def build(program: str) -> Parser:
     shown.add_argument("--figure", metavar="FILE", help=say("cli.compare_figure"))
     compare.add_argument("--quantity", metavar="K", help=say("cli.quantity"))
     compare.add_argument("--log", action="store_true", help=say("cli.log_y"))
-    diagnose = add("diagnose", "inspect:diagnose", json=True)
+    diagnose = add("diagnose", "advising:diagnose", json=True)
     diagnose.add_argument("what", metavar="RUN|CONF", help=say("cli.run_or_conf"))
 
     _queue_verbs(add("queue", "queueing:show", json=True))
@@ -279,6 +279,12 @@ def _add_acts(add: Callable[..., argparse.ArgumentParser]) -> None:
     rerun.add_argument("--set", action="append", default=[], dest="sets", metavar="K=V", help=say("cli.set"))
     rerun.add_argument("--name", metavar="NAME", help=say("cli.model_id"))
     rerun.add_argument("--from-weights", action="store_true", help=say("cli.from_weights"))
+    rerun.add_argument(
+        "--remedy", action="append", default=[], dest="remedies", metavar="SP102:2", help=say("cli.remedy")
+    )
+    rerun.add_argument(
+        "--from", dest="start_from", choices=("scratch", "last", "best"), help=say("cli.start_from")
+    )
     rerun.add_argument("--queue", action="store_true", help=say("cli.queue"))
     rerun.add_argument("--foreground", action="store_true", help=say("cli.foreground"))
 

@@ -295,6 +295,8 @@ def _attempt(
         return code
     for line in said.splitlines():
         report.line(line)
+    if writes:
+        closing.keep_outcome(workspace, run, report)
     if tracker is not None:
         closing.wait_for_tracking(workspace, run, conf, tracker, report, stop)
     return code

@@ -1,0 +1,284 @@
+"""Did a remedy help: a child run against its parent, kept in the parent's folder, and what it teaches.
+
+Owns `remedies/<child>.json` of a run folder. What was tried in this workspace ranks what is advised next: a
+remedy that helped moves up, one that did not moves down. Looks at runs; launches and changes none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from engine.conf.tree import get
+from engine.diagnose.findings import Finding, Remedy, shown
+from engine.runs.events import number, writable
+from engine.runs.folder import RunFolder, write_json
+from engine.runs.record import Record
+from engine.words import say
+from engine.workspace import Workspace
+
+Verdict = Literal["helped", "no_change", "worse"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+_NOISE = 0.02
+"""A best value that differs by less is the same."""
+_BEARABLE = 0.10
+"""A run that ends well where its parent broke may be this much worse at its best, and helped all the same."""
+_SICK = ("diverged", "failed")
+_OTHER_LOSS = (
+    "training.loss", "training.huber_delta", "training.focal_gamma", "training.focal_threshold",
+    "training.label_weights", "data.label_scaler", "data.stats", "data.targets",
+)  # fmt: skip
+"""Keys with which two losses are numbers of different things; then the errors of the labels are compared."""
+_READ_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child with a remedy ended against its parent.
+
+    `quantity` is what was compared (val_loss, or val_mae: the labels' errors as shares of the parent's);
+    `parent_best` and `child_best` are None where there is none. `gone` tells whether the finding that the
+    remedy was for is not found in the child.
+    """
+
+    parent: str
+    child: str
+    finding: str
+    number: int
+    title: str
+    patch: dict[str, Any]
+    verdict: Verdict
+    quantity: str
+    parent_best: float | None
+    child_best: float | None
+    parent_state: str
+    child_state: str
+    parent_step: int
+    child_step: int
+    gone: bool
+
+    def plain(self) -> dict[str, Any]:
+        """Return the outcome in the JSON form of the command line."""
+        return dict(vars(self))
+
+    @property
+    def address(self) -> str:
+        return f"{self.finding}:{self.number}"
+
+    def line(self) -> str:
+        """Return the outcome in a sentence."""
+        return say(
+            f"advice.outcome.{self.verdict}", child=self.child, address=self.address, title=self.title,
+            quantity=self.quantity, was=shown(self.parent_best), now=shown(self.child_best),
+            before=say(f"state.{self.parent_state}"), after=say(f"state.{self.child_state}"),
+            step=self.parent_step, child_step=self.child_step,
+        )  # fmt: skip
+
+
+# -- comparing --------------------------------------------------------------------------------------------
+
+
+def compared(parent: Record, child: Record, found: Iterable[str] = ()) -> Outcome | None:
+    """Return how a child that tries a remedy ended; None while it is at work, or when nothing was learned.
+
+    `found` are the ids of what is found in the child. A child that was killed, or stopped before it was as
+    far as its parent, tells nothing of the remedy.
+    """
+    tried = child.identity.get("remedy")
+    if not isinstance(tried, dict) or child.live or child.state == "died":
+        return None
+    if child.state == "stopped" and child.step < parent.step:
+        return None
+    quantity, before, after = _measured(parent, child)
+    gone = str(tried["finding"]) not in set(found)
+    return Outcome(
+        parent.run_id, child.run_id, str(tried["finding"]), int(tried["number"]), str(tried["title"]),
+        dict(tried["patch"]), _verdict(parent, child, before, after, gone), quantity, before, after,
+        parent.state, child.state, parent.step, child.step, gone,
+    )  # fmt: skip
+
+
+def _verdict(parent: Record, child: Record, before: float | None, after: float | None, gone: bool) -> Verdict:
+    change = None
+    if before is not None and after is not None and math.isfinite(before) and before > 0:
+        change = after / before - 1
+    was_sick, is_sick = parent.state in _SICK, child.state in _SICK
+    if is_sick:
+        # both broke: it is worse only when it broke well before its parent did
+        return "worse" if not was_sick or child.step < parent.step / 2 else "no_change"
+    if was_sick:
+        return "helped" if change is None or change <= _BEARABLE else "no_change"
+    if change is None:
+        return "no_change"
+    if change > _NOISE:
+        return "worse"
+    return "helped" if change < -_NOISE or gone else "no_change"
+
+
+def _measured(parent: Record, child: Record) -> tuple[str, float | None, float | None]:
+    """Return what is compared, and its best in both: the loss where it is the same one, else label errors."""
+    before, after = parent.conf(), child.conf()
+    if all(get(before, key) == get(after, key) for key in _OTHER_LOSS):
+        return "val_loss", parent.best.get("val_loss"), child.best.get("val_loss")
+    shares = [
+        child.best[name] / value
+        for name, value in parent.best.items()
+        if name.startswith("val_") and name.endswith("_mae") and value > 0 and name in child.best
+    ]
+    return ("val_mae", 1.0, sum(shares) / len(shares)) if shares else ("val_mae", None, None)
+
+
+# -- keeping ----------------------------------------------------------------------------------------------
+
+
+def keep(workspace: Workspace, child: Record, found: Iterable[str] = ()) -> Outcome | None:
+    """Compare an ended child with its parent and keep the outcome in the parent's folder.
+
+    None when there is nothing to compare.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    parent = RunFolder(workspace.runs / str(child.parent))
+    if child.parent is None or not parent.identity.is_file():
+        return None
+    record = Record(parent.path, keep_curves=False)
+    record.refresh()
+    outcome = compared(record, child, found)
+    if outcome is not None:
+        parent.remedies.mkdir(exist_ok=True)
+        write_json(parent.remedies / f"{child.run_id}.json", writable(outcome.plain()))
+        _read.clear()
+    return outcome
+
+
+def settle(workspace: Workspace, record: Record) -> list[Outcome]:
+    """Return the outcomes of the remedies tried on a run, those that nobody kept yet worked out and kept.
+
+    A child that died says nothing at its end; it is looked at here.
+    """
+    from engine.runs import find
+
+    kept = {outcome.child: outcome for outcome in _kept_in(RunFolder(record.folder.path))}
+    for path in find.folders(workspace):
+        if path.name in kept:
+            continue
+        child = Record(path, keep_curves=False)
+        if child.parent != record.run_id or "remedy" not in child.identity:
+            continue
+        outcome = _settled(workspace, child)
+        if outcome is not None:
+            kept[child.run_id] = outcome
+    return sorted(kept.values(), key=lambda one: one.child)
+
+
+def of_child(workspace: Workspace, record: Record) -> Outcome | None:
+    """Return the outcome of the remedy that a run tries; None when it tries none or has not ended."""
+    if "remedy" not in record.identity or record.parent is None:
+        return None
+    parent = RunFolder(workspace.runs / record.parent)
+    kept = {outcome.child: outcome for outcome in _kept_in(parent)}
+    return kept.get(record.run_id) or _settled(workspace, record)
+
+
+def _settled(workspace: Workspace, child: Record) -> Outcome | None:
+    from engine.diagnose import of_run
+
+    whole = Record(child.folder.path)
+    whole.refresh()
+    if whole.live:
+        return None
+    try:
+        return keep(workspace, whole, [finding.id for finding in of_run(workspace, whole)])
+    except OSError:
+        return None  # somebody else's folder, or a full disk: it is worked out again the next time
+
+
+def _kept_in(folder: RunFolder) -> list[Outcome]:
+    return [one for path in sorted(folder.remedies.glob("*.json")) if (one := _outcome(path)) is not None]
+
+
+def _outcome(path: Path) -> Outcome | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Outcome(**{name: number(data[name]) for name in Outcome.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# -- ranking ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often a remedy of a finding helped, did not, and made it worse in this workspace."""
+
+    helped: int = 0
+    no_change: int = 0
+    worse: int = 0
+
+    @property
+    def tried(self) -> int:
+        return self.helped + self.no_change + self.worse
+
+    @property
+    def worth(self) -> float:
+        """How much it is to be expected to help: above 0 for more often than not, 0 for an untried one."""
+        return (self.helped - self.no_change / 2 - self.worse) / (self.tried + 1)
+
+
+Tried = dict[tuple[str, tuple[str, ...]], Tally]
+_read: dict[Path, tuple[float, Tried]] = {}
+
+
+def history(workspace: Workspace) -> Tried:
+    """Return what was tried in this workspace: by finding and the keys of the patch."""
+    known = _read.get(workspace.runs)
+    if known is not None and time.monotonic() - known[0] < _READ_AGAIN_SECONDS:
+        return known[1]
+    counts: Counter[tuple[tuple[str, tuple[str, ...]], Verdict]] = Counter()
+    for path in workspace.runs.glob("*/remedies/*.json"):
+        outcome = _outcome(path)
+        if outcome is not None:
+            counts[_kind(outcome.finding, outcome.patch), outcome.verdict] += 1
+    tried = {
+        kind: Tally(**{verdict: counts[kind, verdict] for verdict in VERDICTS})
+        for kind in {kind for kind, _ in counts}
+    }
+    _read[workspace.runs] = time.monotonic(), tried
+    return tried
+
+
+def ranked(workspace: Workspace, findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings whose remedies stand in the order of what helped here, and say how often each did."""
+    if not any(remedy.patch for finding in findings for remedy in finding.remedies):
+        return list(findings)
+    tried = history(workspace)
+    return [_ranked(finding, tried) for finding in findings] if tried else list(findings)
+
+
+def _ranked(finding: Finding, tried: Tried) -> Finding:
+    tallies = [tried.get(_kind(finding.id, remedy.patch), Tally()) for remedy in finding.remedies]
+    if not any(tally.tried for tally in tallies):
+        return finding
+    told = [_told(remedy, tally) for remedy, tally in zip(finding.remedies, tallies, strict=True)]
+    # stable: of those that are worth the same, the rule's order holds
+    order = sorted(range(len(told)), key=lambda place: -tallies[place].worth)
+    return replace(finding, remedies=tuple(told[place] for place in order))
+
+
+def _told(remedy: Remedy, tally: Tally) -> Remedy:
+    if not remedy.patch or not tally.tried:
+        return remedy
+    line = say("advice.tally", helped=tally.helped, tried=tally.tried, worse=tally.worse)
+    return replace(remedy, why=f"{remedy.why} {line}")
+
+
+def _kind(finding: str, patch: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    return finding, tuple(sorted(patch))
