@@ -137,6 +137,8 @@ class Record:
         self.nonfinite: NonFinite | None = None
         self.bad_steps: list[dict[str, Any]] = []
         """Steps that were no finite number and were left out or gone back from."""
+        self.findings: dict[str, dict[str, Any]] = {}
+        """What the run's own process found wrong while it trained, by id, as it last told it."""
         self.cuts = 0
         """How often points were dropped again, so that who took them over can tell."""
         self.attempts: list[dict[str, Any]] = []
@@ -448,6 +450,9 @@ class Record:
             input_high=maybe("input_high"),
             extremes=[{k: number(v) for k, v in star.items()} for star in event.get("extremes", [])],
         )
+
+    def _take_finding(self, event: dict[str, Any]) -> None:
+        self.findings[str(event.get("id"))] = event
 
     def _take_message(self, event: dict[str, Any]) -> None:
         self.messages.append(event)

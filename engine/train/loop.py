@@ -53,6 +53,10 @@ class Plan:
     nonfinite_limit: int = 3
 
 
+def _unadvised(_state: State) -> bool:
+    return False
+
+
 @dataclass
 class Run:
     """Where training writes, how it looks at the validation rows, and who may ask it to stop."""
@@ -64,6 +68,8 @@ class Run:
     stop: Stop
     ranks: Ranks = field(default_factory=Ranks)
     wavelength: np.ndarray | None = None
+    heed: Callable[[State], bool] = _unadvised
+    """Looks at what was written; tells whether to save, since something was changed for it."""
     saved_at: float = field(default_factory=time.monotonic)
     saved_step: int = -1
 
@@ -104,6 +110,8 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
         ended = _end_epoch(state, plan, run, wanted=due_save or stop) if batches.epoch_ended else None
         if ended is not None:
             return ended
+        if (full or batches.epoch_ended) and run.heed(state):
+            due_save, run.saved_step = True, -1
         if (due_save or stop) and run.saved_step != progress.step:
             save(state, plan, run)
         if stop:

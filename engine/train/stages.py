@@ -16,7 +16,7 @@ from engine.conf.schema import Training
 from engine.course import finetuning
 from engine.errors import BadInput
 from engine.spectra import resample
-from engine.train import checkpoint, loop, oom, trouble
+from engine.train import checkpoint, heed, loop, oom, trouble
 from engine.train.batches import Batches
 from engine.train.evaluate import Evaluation
 from engine.train.filtering import finetune_rows
@@ -144,8 +144,12 @@ def train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
             return ground.look_at(evaluated, stage.val, loss_of, ground.stop)
 
     run = loop.Run(
-        ground.events, recorder, ground.checkpoints, look, ground.stop, ground.ranks, ground.stars.wavelength
-    )
+        ground.events, recorder, ground.checkpoints, look, ground.stop, ground.ranks, ground.stars.wavelength,
+        heed.Advisor(
+            ground.workspace, ground.folder, ground.conf, ground.events, ground.report, ground.stop,
+            ground.ranks, progress.step,
+        ).heed,
+    )  # fmt: skip
     try:
         outcome = loop.train(state, plan, learner, run)
     except (RuntimeError, MemoryError) as error:

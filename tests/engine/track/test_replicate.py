@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from engine import diagnose
 from engine.conf.load import Resolved, flatten, resolve
-from engine.runs import find
+from engine.diagnose import Finding
+from engine.runs import about, find
 from engine.runs.events import EventLog, Tail
 from engine.runs.folder import RunFolder, note_process, write_json
 from engine.runs.process import identify
@@ -296,3 +298,20 @@ def test_a_wish_to_stop_ends_the_waiting_for_mlflow(
     run = new_run()
     monkeypatch.setattr(closing, "_TRACKING_PATIENCE_SECONDS", 60.0)
     closing.wait_for_tracking(workspace, run, Record(run.path), Slow(), Report(), stop)
+
+
+def test_what_a_run_finds_wrong_with_itself_is_a_tag_and_in_its_note(
+    mlflow_store: Workspace, tiny: Callable[..., Resolved], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Finding("SP777", "warning", "a trial", {}, (2, 3))
+    monkeypatch.setattr(diagnose, "of_run", lambda _w, run: [found] if run.step >= 3 else [])
+    assert attempt.foreground(mlflow_store, tiny("description=a conf"), Stop()) == 0
+    run = find.find(mlflow_store, "@last")
+    run_id = replicate.replicate(mlflow_store, run.folder)
+    (stored,) = (one for one in read.stored_runs(mlflow_store.mlflow_db) if one.mlflow_run_id == run_id)
+    assert stored.tags["spectui.finding.SP777"] == "warning: a trial (steps 2-3)"
+    assert stored.tags["mlflow.note.content"] == "a conf\n\n- SP777: a trial"
+    about.note(run, "mine")
+    replicate.replicate(mlflow_store, run.folder)
+    (stored,) = (one for one in read.stored_runs(mlflow_store.mlflow_db) if one.mlflow_run_id == run_id)
+    assert stored.tags["mlflow.note.content"] == "mine\n\n- SP777: a trial"
