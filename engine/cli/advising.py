@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from engine import diagnose as advisor
 from engine import exit_codes, workspace
 from engine.cli.inspect import is_conf
 from engine.cli.text import message, print_json
-from engine.diagnose import outcome, relaunch, shown
+from engine.diagnose import outcome, relaunch, replay, shown
 from engine.errors import BadInput
 from engine.runs.record import Record
 from engine.track import listing
@@ -25,13 +26,16 @@ def diagnose(arguments: argparse.Namespace) -> int:
     record = listing.find(here, arguments.what)
     findings = advisor.of_run(here, record)
     tried = outcomes_of(here, [record])
+    again = replay.of(record)
     if arguments.json:
         facts = {"findings": [shown.plain(record, finding) for finding in findings]}
-        more = {"outcomes": [one.plain() for one in tried]} if tried else {}
+        more: dict[str, Any] = {} if again is None else {"replay": again.plain()}
+        more |= {"outcomes": [one.plain() for one in tried]} if tried else {}
         print_json(facts | more)
         return exit_codes.DONE
     blocks = ["\n".join(lines) for lines in shown.run_lines(record, findings)]
     blocks = blocks or [say("diagnose.none")]
+    blocks += [] if again is None else ["\n".join(again.lines())]
     print("\n\n".join([*blocks, *outcome_lines(tried)]))
     return exit_codes.DONE
 

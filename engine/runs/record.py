@@ -429,27 +429,7 @@ class Record:
         if event.get("action", "stop") != "stop":
             self.bad_steps.append(event)
             return
-
-        def maybe(name: str) -> float | None:
-            value = event.get(name)
-            return None if value is None else float(number(value))
-
-        self.nonfinite = NonFinite(
-            step=event["step"],
-            epoch=event["epoch"],
-            what=event["what"],
-            value=float(number(event["value"])),
-            last_finite_loss=maybe("last_finite_loss"),
-            learning_rate=maybe("learning_rate"),
-            gradient_norm=maybe("gradient_norm"),
-            obsids=[str(o) for o in event.get("obsids", [])],
-            parameter=event.get("parameter"),
-            module=event.get("module"),
-            direction=event.get("direction"),
-            input_low=maybe("input_low"),
-            input_high=maybe("input_high"),
-            extremes=[{k: number(v) for k, v in star.items()} for star in event.get("extremes", [])],
-        )
+        self.nonfinite = NonFinite.read(event)
 
     def _take_finding(self, event: dict[str, Any]) -> None:
         self.findings[str(event.get("id"))] = event

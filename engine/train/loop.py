@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -53,6 +54,10 @@ class Plan:
     nonfinite_limit: int = 3
 
 
+def _unseen() -> dict[str, Any]:
+    return {"obsids": []}
+
+
 def _unadvised(_state: State) -> bool:
     return False
 
@@ -68,6 +73,8 @@ class Run:
     stop: Stop
     ranks: Ranks = field(default_factory=Ranks)
     wavelength: np.ndarray | None = None
+    revisit: Callable[[], dict[str, Any]] = _unseen
+    """Looks at the validation rows again for the stars that spoiled their loss."""
     heed: Callable[[State], bool] = _unadvised
     """Looks at what was written; tells whether to save, since something was changed for it."""
     saved_at: float = field(default_factory=time.monotonic)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -16,7 +17,7 @@ from engine.conf.schema import Training
 from engine.course import finetuning
 from engine.errors import BadInput
 from engine.spectra import resample
-from engine.train import checkpoint, heed, loop, oom, trouble
+from engine.train import checkpoint, heed, loop, nonfinite, oom, trouble
 from engine.train.batches import Batches
 from engine.train.evaluate import Evaluation
 from engine.train.filtering import finetune_rows
@@ -143,8 +144,12 @@ def train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
         with state.evaluated() as evaluated:
             return ground.look_at(evaluated, stage.val, loss_of, ground.stop)
 
+    def revisit() -> dict[str, Any]:
+        return nonfinite.in_validation(stage.val, look().predicted_NT, ground.stars.wavelength)
+
     run = loop.Run(
         ground.events, recorder, ground.checkpoints, look, ground.stop, ground.ranks, ground.stars.wavelength,
+        revisit,
         heed.Advisor(
             ground.workspace, ground.folder, ground.conf, ground.events, ground.report, ground.stop,
             ground.ranks, progress.step,
