@@ -26,4 +26,6 @@ def of_run(workspace: Workspace, record: Record) -> list[Finding]:
 
 def of_conf(workspace: Workspace, conf: Conf) -> list[Finding]:
     """Return what the conf alone tells, before it is run."""
-    return rules.of_conf(workspace, conf)
+    from engine.diagnose import before  # not at the start of the app: the schedules and fields need pydantic
+
+    return before.findings(workspace, conf)
