@@ -196,7 +196,7 @@ def _finding(
 def _remedy(known: _Known, name: str, patch: Mapping[str, Any]) -> Remedy:
     """Return a remedy by its name in the catalogue, without its patch where the patched conf is not valid."""
     kept = dict(patch) if _loads(known, patch) else {}
-    return Remedy(say(f"diagnose.{name}"), say(f"diagnose.{name}_why"), kept)
+    return Remedy(say(f"advice.fix.{name}"), say(f"advice.fix.{name}_why"), kept)
 
 
 def _loads(known: _Known, patch: Mapping[str, Any]) -> bool:
