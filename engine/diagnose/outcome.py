@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -42,8 +43,9 @@ _READ_AGAIN_SECONDS = 2.0
 class Outcome:
     """How a child with a remedy ended against its parent.
 
-    `quantity` is what was compared (val_loss, or val_mae: the labels' errors as shares of the parent's);
-    `parent_best` and `child_best` are None where there is none. `gone` tells whether the finding that the
+    `quantity` is what was compared (val_loss, or val_mae: the labels' errors as shares of the parent's), by its
+    best value and by its middle in the last half of the run: the best of a loss that swings is luck. They are
+    None where there are none. `gone` tells whether the finding that the
     remedy was for is not found in the child.
     """
 
@@ -57,6 +59,8 @@ class Outcome:
     quantity: str
     parent_best: float | None
     child_best: float | None
+    parent_late: float | None
+    child_late: float | None
     parent_state: str
     child_state: str
     parent_step: int
@@ -76,6 +80,7 @@ class Outcome:
         return say(
             f"advice.outcome.{self.verdict}", child=self.child, address=self.address, title=self.title,
             quantity=self.quantity, was=shown(self.parent_best), now=shown(self.child_best),
+            late_was=shown(self.parent_late), late_now=shown(self.child_late),
             before=say(f"state.{self.parent_state}"), after=say(f"state.{self.child_state}"),
             step=self.parent_step, child_step=self.child_step,
         )  # fmt: skip
@@ -95,43 +100,80 @@ def compared(parent: Record, child: Record, found: Iterable[str] = ()) -> Outcom
         return None
     if child.state == "stopped" and child.step < parent.step:
         return None
-    quantity, before, after = _measured(parent, child)
+    measured = _measured(parent, child)
     gone = str(tried["finding"]) not in set(found)
     return Outcome(
         parent.run_id, child.run_id, str(tried["finding"]), int(tried["number"]), str(tried["title"]),
-        dict(tried["patch"]), _verdict(parent, child, before, after, gone), quantity, before, after,
+        dict(tried["patch"]), _verdict(parent, child, measured, gone), *vars(measured).values(),
         parent.state, child.state, parent.step, child.step, gone,
     )  # fmt: skip
 
 
-def _verdict(parent: Record, child: Record, before: float | None, after: float | None, gone: bool) -> Verdict:
-    change = None
-    if before is not None and after is not None and math.isfinite(before) and before > 0:
-        change = after / before - 1
+@dataclass(frozen=True)
+class _Measured:
+    """What is compared of parent and child; see `Outcome`."""
+
+    quantity: str
+    parent_best: float | None
+    child_best: float | None
+    parent_late: float | None
+    child_late: float | None
+
+
+def _verdict(parent: Record, child: Record, measured: _Measured, gone: bool) -> Verdict:
+    best = _change(measured.parent_best, measured.child_best)
+    late = _change(measured.parent_late, measured.child_late)
     was_sick, is_sick = parent.state in _SICK, child.state in _SICK
     if is_sick:
         # both broke: it is worse only when it broke well before its parent did
         return "worse" if not was_sick or child.step < parent.step / 2 else "no_change"
     if was_sick:
-        return "helped" if change is None or change <= _BEARABLE else "no_change"
-    if change is None:
+        return "helped" if best is None or best <= _BEARABLE else "no_change"
+    if best is None:
         return "no_change"
-    if change > _NOISE:
-        return "worse"
-    return "helped" if change < -_NOISE or gone else "no_change"
+    if gone and min(best, late if late is not None else best) <= _NOISE:
+        return "helped"
+    if best < -_NOISE:
+        return "helped"
+    return "worse" if best > _NOISE else "no_change"
 
 
-def _measured(parent: Record, child: Record) -> tuple[str, float | None, float | None]:
-    """Return what is compared, and its best in both: the loss where it is the same one, else label errors."""
+def _change(before: float | None, after: float | None) -> float | None:
+    """Return how much more `after` is, as a share; None where that makes no sense."""
+    if before is None or after is None or not math.isfinite(before) or before <= 0:
+        return None
+    return after / before - 1
+
+
+def _measured(parent: Record, child: Record) -> _Measured:
+    """Measure the loss where it is the same loss in both, else the errors of the labels."""
     before, after = parent.conf(), child.conf()
     if all(get(before, key) == get(after, key) for key in _OTHER_LOSS):
-        return "val_loss", parent.best.get("val_loss"), child.best.get("val_loss")
-    shares = [
-        child.best[name] / value
-        for name, value in parent.best.items()
-        if name.startswith("val_") and name.endswith("_mae") and value > 0 and name in child.best
-    ]
-    return ("val_mae", 1.0, sum(shares) / len(shares)) if shares else ("val_mae", None, None)
+        bests, lates = ([f(one, "val_loss") for one in (parent, child)] for f in (_best, _late))
+        return _Measured("val_loss", *bests, *lates)
+    names = [name for name in parent.best if name.startswith("val_") and name.endswith("_mae")]
+    best, late = (_share(f, parent, child, names) for f in (_best, _late))
+    return _Measured("val_mae", 1.0 if best else None, best, 1.0 if late else None, late)
+
+
+def _best(record: Record, name: str) -> float | None:
+    return record.best.get(name)
+
+
+def _late(record: Record, name: str) -> float | None:
+    """Return the middle value of a quantity in the last half of its evaluations."""
+    curve = record.curves.get(name)
+    values = [] if curve is None else [v for v in curve.values[len(curve.values) // 2 :] if math.isfinite(v)]
+    return statistics.median(values) if values else None
+
+
+def _share(
+    measure: Callable[[Record, str], float | None], parent: Record, child: Record, names: Sequence[str]
+) -> float | None:
+    """Return what the child has of the parent's value, on average over quantities."""
+    pairs = [(measure(parent, name), measure(child, name)) for name in names]
+    shares = [after / before for before, after in pairs if before and after is not None]
+    return sum(shares) / len(shares) if shares else None
 
 
 # -- keeping ----------------------------------------------------------------------------------------------
@@ -148,7 +190,7 @@ def keep(workspace: Workspace, child: Record, found: Iterable[str] = ()) -> Outc
     parent = RunFolder(workspace.runs / str(child.parent))
     if child.parent is None or not parent.identity.is_file():
         return None
-    record = Record(parent.path, keep_curves=False)
+    record = Record(parent.path)
     record.refresh()
     outcome = compared(record, child, found)
     if outcome is not None:

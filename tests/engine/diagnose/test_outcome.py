@@ -36,14 +36,18 @@ def ended(workspace: Workspace, tiny: Callable[..., Resolved]) -> Ended:
     """`ended('diverged', 12, val_loss=0.5, parent=…, remedy=…)` is a run that ended so at step 12."""
 
     def ended(
-        state: str, step: int, *sets: str, parent: Record | None = None, remedy: Any = None, **values: float
-    ) -> Record:
+        state: str, step: int, *sets: str, parent: Record | None = None, remedy: Any = None,
+        losses: tuple[float, ...] = (), **values: float,
+    ) -> Record:  # fmt: skip
         run: RunFolder = create(
             workspace, tiny(*sets), parent=None if parent is None else parent.run_id, remedy=remedy
         )
         log = EventLog(run.events)
         log.append("phase", phase="training")
-        log.append("epoch", epoch=1, step=step, values=values)
+        for epoch, loss in enumerate(losses, 1):
+            log.append("epoch", epoch=epoch, step=step * epoch // len(losses), values={"val_loss": loss})
+        if not losses:
+            log.append("epoch", epoch=1, step=step, values=values)
         if state != "running":
             log.append("end", outcome=state, exit_code=0, message="")
         log.close()
@@ -87,6 +91,17 @@ def test_the_verdict(
     assert result.verdict == verdict
     assert (result.parent_best, result.child_best) == (before[2], after[2])
     assert result.gone == ("SP201" not in found)
+
+
+@pytest.mark.parametrize(("found", "verdict"), [([], "helped"), (["SP201"], "worse")])
+def test_the_best_of_a_loss_that_swings_is_luck(ended: Ended, found: list[str], verdict: str) -> None:
+    parent = ended("finished", 90, losses=(0.9, 0.6, 0.7, 0.26, 0.6, 0.4))
+    child = ended("finished", 90, losses=(0.9, 0.5, 0.4, 0.32, 0.31, 0.3), parent=parent, remedy=TRIED)
+    result = outcome.compared(parent, child, found)
+    assert result is not None
+    assert (result.parent_best, result.child_best) == (0.26, 0.3)
+    assert (result.parent_late, result.child_late) == (0.4, 0.31)
+    assert result.verdict == verdict
 
 
 def test_no_verdict_where_nothing_was_learned(ended: Ended) -> None:
@@ -142,7 +157,7 @@ def keep(workspace: Workspace, place: Path, patch: dict[str, Any], *verdicts: ou
     place.mkdir(parents=True, exist_ok=True)
     for verdict in verdicts:
         one = outcome.Outcome("p", f"c{len(list(place.iterdir()))}", "SP201", 1, "t", patch, verdict,
-                              "val_loss", 1.0, 1.0, "finished", "finished", 9, 9, True)  # fmt: skip
+                              "val_loss", 1.0, 1.0, None, None, "finished", "finished", 9, 9, True)  # fmt: skip
         (place / f"{one.child}.json").write_text(json.dumps(one.plain()))
     outcome._read.clear()
 
@@ -169,7 +184,7 @@ def test_what_helped_moves_up_and_what_did_not_moves_down(workspace: Workspace) 
 def test_an_outcome_is_told_in_both_languages_and_fits(language: str, verdict: outcome.Verdict) -> None:
     engine.words.choose(language)
     one = outcome.Outcome("p", "child-20261128-000000-abcd", "SP201", 1, "a title", {}, verdict, "val_loss",
-                          None, 0.25, "diverged", "finished", 9, 90, True)  # fmt: skip
+                          None, 0.25, 0.5, None, "diverged", "finished", 9, 90, True)  # fmt: skip
     lines = shown.wrap(one.line(), "  ", 80)
     assert all(cell_len(line) <= 80 for line in lines)
     assert "child-20261128-000000-abcd" in "".join(lines) and "0.25" in one.line()
