@@ -43,10 +43,9 @@ _READ_AGAIN_SECONDS = 2.0
 class Outcome:
     """How a child with a remedy ended against its parent.
 
-    `quantity` is what was compared (val_loss, or val_mae: the labels' errors as shares of the parent's), by its
-    best value and by its middle in the last half of the run: the best of a loss that swings is luck. They are
-    None where there are none. `gone` tells whether the finding that the
-    remedy was for is not found in the child.
+    `quantity` is what was compared (val_loss, or val_mae: the labels' errors as shares of the parent's): its
+    best, and its middle in the last half of the run, for the best of a loss that swings is luck; None where
+    there is none. `gone` tells whether the finding that the remedy was for is not found in the child.
     """
 
     parent: str
@@ -104,7 +103,8 @@ def compared(parent: Record, child: Record, found: Iterable[str] = ()) -> Outcom
     gone = str(tried["finding"]) not in set(found)
     return Outcome(
         parent.run_id, child.run_id, str(tried["finding"]), int(tried["number"]), str(tried["title"]),
-        dict(tried["patch"]), _verdict(parent, child, measured, gone), *vars(measured).values(),
+        dict(tried["patch"]), _verdict(parent, child, measured, gone), measured.quantity, measured.parent_best,
+        measured.child_best, measured.parent_late, measured.child_late,
         parent.state, child.state, parent.step, child.step, gone,
     )  # fmt: skip
 

@@ -157,7 +157,7 @@ def keep(workspace: Workspace, place: Path, patch: dict[str, Any], *verdicts: ou
     place.mkdir(parents=True, exist_ok=True)
     for verdict in verdicts:
         one = outcome.Outcome("p", f"c{len(list(place.iterdir()))}", "SP201", 1, "t", patch, verdict,
-                              "val_loss", 1.0, 1.0, None, None, "finished", "finished", 9, 9, True)  # fmt: skip
+                              "val_loss", 1.0, 1.0, 1.0, 1.0, "finished", "finished", 9, 9, True)  # fmt: skip
         (place / f"{one.child}.json").write_text(json.dumps(one.plain()))
     outcome._read.clear()
 
