@@ -30,6 +30,8 @@ _NOISE = 0.02
 """A best value that differs by less is the same."""
 _BEARABLE = 0.10
 """A run that ends well where its parent broke may be this much worse at its best, and helped all the same."""
+_LUCK = 0.25
+"""By so much the best of a loss that swings may be luck; the last half of the run tells."""
 _SICK = ("diverged", "failed")
 _OTHER_LOSS = (
     "training.loss", "training.huber_delta", "training.focal_gamma", "training.focal_threshold",
@@ -103,8 +105,8 @@ def compared(parent: Record, child: Record, found: Iterable[str] = ()) -> Outcom
     gone = str(tried["finding"]) not in set(found)
     return Outcome(
         parent.run_id, child.run_id, str(tried["finding"]), int(tried["number"]), str(tried["title"]),
-        dict(tried["patch"]), _verdict(parent, child, measured, gone), measured.quantity, measured.parent_best,
-        measured.child_best, measured.parent_late, measured.child_late,
+        dict(tried["patch"]), _verdict(parent, child, measured, gone), measured.quantity,
+        measured.parent_best, measured.child_best, measured.parent_late, measured.child_late,
         parent.state, child.state, parent.step, child.step, gone,
     )  # fmt: skip
 
@@ -131,7 +133,7 @@ def _verdict(parent: Record, child: Record, measured: _Measured, gone: bool) -> 
         return "helped" if best is None or best <= _BEARABLE else "no_change"
     if best is None:
         return "no_change"
-    if gone and min(best, late if late is not None else best) <= _NOISE:
+    if gone and (best <= _NOISE or (late is not None and late <= _NOISE and best <= _LUCK)):
         return "helped"
     if best < -_NOISE:
         return "helped"

@@ -102,6 +102,9 @@ def test_the_best_of_a_loss_that_swings_is_luck(ended: Ended, found: list[str], 
     assert (result.parent_best, result.child_best) == (0.26, 0.3)
     assert (result.parent_late, result.child_late) == (0.4, 0.31)
     assert result.verdict == verdict
+    tame = ended("finished", 90, losses=(0.9, 0.5, 0.38, 0.38, 0.38, 0.37), parent=parent, remedy=TRIED)
+    result = outcome.compared(parent, tame, found)
+    assert result is not None and result.verdict == "worse", "steady, but not good"
 
 
 def test_no_verdict_where_nothing_was_learned(ended: Ended) -> None:
