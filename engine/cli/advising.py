@@ -87,10 +87,7 @@ def rerun(arguments: argparse.Namespace) -> int:
     wanted = _chosen(findings, arguments.remedies)
     if arguments.foreground:
         return _foreground(here, arguments, record, wanted)
-    for one in wanted:
-        begin = relaunch.beginning(record, one, arguments.start_from)
-        message(say("advice.launching", address=one.address, title=one.remedy.title))
-        message(shown.start_line(begin))
+    begins = [relaunch.beginning(record, one, arguments.start_from) for one in wanted]
     try:
         done = relaunch.relaunch(
             here, record, wanted, how=arguments.start_from, sets=arguments.sets, name=arguments.name,
@@ -104,8 +101,10 @@ def rerun(arguments: argparse.Namespace) -> int:
             launched.plain() | {"remedy": one.address} for launched, one in zip(done, wanted, strict=True)
         ])  # fmt: skip
         return exit_codes.DONE
-    for launched in done:
-        print(launched.folder.run_id)
+    for launched, one, begin in zip(done, wanted, begins, strict=True):
+        print(launched.folder.run_id, flush=True)
+        message(say("advice.launching", address=one.address, title=one.remedy.title))
+        message(shown.start_line(begin))
     message(say("advice.compare_later", runs=" ".join([record.run_id, *(d.folder.run_id for d in done)])))
     return exit_codes.DONE
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engine.train.state import State
 
 _SLOWER = 0.5  # what lower_rate multiplies the learning rate by
-_SHARE = 1 / 50
+_SHARE = 1 / 30
 """Of the time of training, at most, that goes into looking."""
 _BYTES_AT_ONCE = 4_000_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from engine.runs.events import EventLog
 from engine.runs.folder import RunFolder
 from engine.runs.record import Record
 from engine.workspace import Workspace
+
+from ...conftest import Processes
 
 RATE = Remedy("Lower the rate", "because", {"training.learning_rate": 1e-4})
 NORM = Remedy("Another norm", "because", {"model.hidden": [4]})
@@ -170,3 +173,48 @@ def test_a_remedy_is_shown_as_a_diff_with_the_command_that_does_it(
     assert plain["diff"] == {"training.gradient_clip_val": {"was": None, "is": 1.0}}
     assert plain["start"]["from"] == "last" and plain["address"] == f"SP102:{number}"
     assert chosen(findings, plain["command"].split()[-1]).remedy.patch == {"training.gradient_clip_val": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--remedy", "SP999:1"), "SP999:1: no such remedy of this run; there are: SP102:"),
+        (("--remedy", "SP102:3", "--from", "best"), "no best checkpoint was saved; use --from scratch"),
+        (("--from", "best"), "--from needs --remedy"),
+        (("--remedy", "SP102:3", "--from-weights"), "--remedy takes --from scratch, last or best"),
+        (("--remedy", "SP102:3", "--set", "training.batch_sise=3"), "did you mean 'batch_size'"),
+        (("--remedy", "SP102:3", "--remedy", "SP102:2", "--foreground"), "--foreground trains one run"),
+    ],
+)
+def test_what_cannot_be_launched_is_refused_in_one_line(
+    workspace: Workspace, new_run: Callable[..., RunFolder], processes: Processes, words: tuple[str, ...],
+    said: str,
+) -> None:  # fmt: skip
+    record = sick(new_run(), [1.0] * 29, 30, {})
+    done = processes.run("rerun", record.run_id, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert len(list(workspace.runs.glob("tiny-*"))) == 1
+
+
+def test_several_remedies_are_a_small_race(
+    workspace: Workspace, new_run: Callable[..., RunFolder], processes: Processes, until: Callable[..., Any]
+) -> None:
+    record = sick(new_run("training.gradient_clip_val=null"), [1.0] * 29, 30, {})
+    remedies = [
+        f"SP102:{number}"
+        for number, remedy in enumerate(of_run(workspace, record)[0].remedies, 1)
+        if remedy.patch
+    ][:2]
+    done = processes.run(
+        "rerun", record.run_id, *(w for one in remedies for w in ("--remedy", one)), "--json"
+    )
+    launched = json.loads(done.stdout)
+    assert [one["remedy"] for one in launched] == remedies
+    children = [Record(workspace.runs / one["run_id"]) for one in launched]
+    until(lambda: all(child.refresh() or child.end is not None for child in children) and not any(
+        child.live for child in children))  # fmt: skip
+    assert {child.state for child in children} == {"finished"}
+    told = json.loads(processes.run("diagnose", record.run_id, "--json").stdout)
+    assert sorted(one["child"] for one in told["outcomes"]) == sorted(one["run_id"] for one in launched)
+    assert {one["verdict"] for one in told["outcomes"]} == {"helped"}
