@@ -179,11 +179,11 @@ def test_a_remedy_is_shown_as_a_diff_with_the_command_that_does_it(
     ("words", "said"),
     [
         (("--remedy", "SP999:1"), "SP999:1: no such remedy of this run; there are: SP102:"),
-        (("--remedy", "SP102:3", "--from", "best"), "no best checkpoint was saved; use --from scratch"),
+        (("--remedy", "CLIP", "--from", "best"), "no best checkpoint was saved; use --from scratch"),
         (("--from", "best"), "--from needs --remedy"),
-        (("--remedy", "SP102:3", "--from-weights"), "--remedy takes --from scratch, last or best"),
-        (("--remedy", "SP102:3", "--set", "training.batch_sise=3"), "did you mean 'batch_size'"),
-        (("--remedy", "SP102:3", "--remedy", "SP102:2", "--foreground"), "--foreground trains one run"),
+        (("--remedy", "CLIP", "--from-weights"), "--remedy takes --from scratch, last or best"),
+        (("--remedy", "CLIP", "--set", "training.batch_sise=3"), "did you mean 'batch_size'"),
+        (("--remedy", "CLIP", "--remedy", "SP102", "--foreground"), "--foreground trains one run"),
     ],
 )
 def test_what_cannot_be_launched_is_refused_in_one_line(
@@ -191,7 +191,9 @@ def test_what_cannot_be_launched_is_refused_in_one_line(
     said: str,
 ) -> None:  # fmt: skip
     record = sick(new_run(), [1.0] * 29, 30, {})
-    done = processes.run("rerun", record.run_id, *words)
+    able = relaunch.choices(of_run(workspace, record))
+    clip = next(one.address for one in able if "training.gradient_clip_val" in one.remedy.patch)
+    done = processes.run("rerun", record.run_id, *(clip if word == "CLIP" else word for word in words))
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
     assert len(list(workspace.runs.glob("tiny-*"))) == 1
