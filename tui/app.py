@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import shlex
 import signal
@@ -25,7 +24,7 @@ from engine.errors import BadInput
 from engine.runs.record import Record
 from engine.words import language, say
 from engine.workspace import Workspace
-from tui import keys, reasons, since, spans, themes
+from tui import keys, memory, reasons, since, spans, themes
 from tui.alerts import Alerts
 from tui.commands import PROVIDERS
 from tui.config import Config, poll_seconds
@@ -45,6 +44,7 @@ _SAID_AFTER = {"refresh_now": "app.refreshed"}
 _SAVE_SECONDS = 2.0
 # When the runs are slow to come, what waits for them begins after this long.
 _REST_SECONDS = 1.0
+_LIST_SECONDS = 60.0  # the longest that the list may take to come without a search for garbage
 _STILL_SECONDS = 60.0  # as often it is noted that the app is open, for the day it is killed
 _NEWS_SECONDS = 20.0  # what happened while it was closed stays to be read
 
@@ -93,6 +93,7 @@ class SpectuiApp(App[None]):
         """Whether few bytes matter more than quick answers."""
         self.alerts = Alerts(self.config, self.tell_terminal)
         self._restored = Restored(self)
+        self._standing = memory.Standing()
         self._reason = ("", 0.0)
         self._live: set[str] = set()
         self._rest_started = self._tended = False
@@ -166,10 +167,7 @@ class SpectuiApp(App[None]):
         """Start what can wait until the first rows are there: it would take the processor from them."""
         if not self._rest_started:
             self._rest_started = True
-            if not gc.isenabled():
-                # What there is by now stays; from here on there is garbage.
-                gc.freeze()
-                gc.enable()
+            self.set_timer(_LIST_SECONDS, self._standing.begin)
             self.warm_charts()
 
     def _keep_view(self) -> None:
@@ -224,6 +222,7 @@ class SpectuiApp(App[None]):
         self.alerts.tell_title(self.feed.live())
         self._pass_on("runs_changed")
         if self.feed.loaded:
+            self._standing.note(len(self.feed.rows))
             self._restored.bring_back()
             if self.tends and not self._tended:
                 # Not before: it looks into every run folder, as the feed does.

@@ -13,7 +13,6 @@ from typing import Any
 from engine.runs.record import Record
 from engine.words import say
 from tui import keys
-from tui.charts import Chart
 from tui.widgets.run_list import RunList
 
 Rule = Callable[[Any, str], str]
@@ -93,7 +92,7 @@ def _unmark(screen: Any, _given: str) -> str:
 
 
 def _points(screen: Any, _given: str) -> str:
-    charts = list(screen.query(Chart))
+    charts = list(screen.query("Chart"))
     drawn = any(len(line.series) for chart in charts for line in getattr(chart, "_chart_lines", ()))
     return "" if drawn or not charts else say("reason.no_points")
 
@@ -111,7 +110,7 @@ def _zoomed(screen: Any, given: str) -> str:
     nothing = _points(screen, given)
     if nothing:
         return nothing
-    views = [getattr(chart, "view", True) for chart in screen.query(Chart)]
+    views = [getattr(chart, "view", True) for chart in screen.query("Chart")]
     return say("reason.not_zoomed") if all(view is None for view in views) else ""
 
 

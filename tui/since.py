@@ -10,13 +10,15 @@ import math
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.text import duration, figure
-from engine.diagnose import Finding
 from engine.runs.record import Record
 from engine.words import say
 from tui.view import View
+
+if TYPE_CHECKING:
+    from engine.diagnose import Finding
 
 GLANCES, OPEN_UNTIL = "run.glances", "app.open_until"
 _MOST = 200

@@ -9,7 +9,6 @@ prints JSON lines: {"run": {…}} for each run that is new or changed, {"gone": 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,7 +20,6 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.runs.events import number, writable
-from engine.runs.launch import child_environment
 from engine.track import read, store
 from engine.track.stored import StoredRun
 
@@ -38,6 +36,8 @@ class Away(Exception):  # noqa: N818 - a state of the server, not a fault
 
 
 def _command(uri: str, *words: str) -> subprocess.Popen[str]:
+    from engine.runs.launch import child_environment  # which the app is quicker without
+
     return subprocess.Popen(
         [sys.executable, "-m", "engine.track.remote", uri, *words],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -135,6 +135,8 @@ class RemoteFeed:
 
 def main(argv: list[str]) -> int:
     """Print what the store has; with --follow, again and again."""
+    import argparse
+
     parser = argparse.ArgumentParser()
     parser.add_argument("uri")
     parser.add_argument("--follow", type=float)

@@ -185,6 +185,21 @@ async def test_what_was_shown_is_shown_again(make_run: Any, opened: Any) -> None
         assert glass.app.screen.where == "compare"
 
 
+async def test_a_tab_that_there_is_not_leaves_the_charts(make_run: Any, opened: Any) -> None:
+    make_run("finished")
+    async with opened() as glass:
+        await glass.sees("a-finished")
+        await glass.press("enter")
+        await glass.until(lambda: glass.app.screen.where == "run")
+        glass.app._keep_view()
+        glass.app.view.set("app.open_tab", "None")
+        glass.app.view.save()
+    async with opened() as glass:
+        await glass.until(lambda: glass.app.screen.where == "run")
+        await glass.until(lambda: glass.braille() > 3)
+        assert glass.app.screen.tab == "charts"
+
+
 async def test_a_run_that_is_gone_is_not_opened_again(make_run: Any, opened: Any, workspace: Any) -> None:
     run = make_run("finished")
     async with opened() as glass:

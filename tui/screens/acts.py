@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from engine.errors import BadInput
-from engine.runs import acts
 from engine.runs.record import Record
 from engine.words import say
+from tui.late import Late
 from tui.screens.ask import Ask
 from tui.screens.base import Place
 from tui.screens.confirm import Confirm
+
+if TYPE_CHECKING:
+    from engine.runs import acts
+else:
+    acts = Late("engine.runs.acts")
 
 _MOST_NAMES = 8
 

@@ -216,7 +216,7 @@ class CompareActs(Zoomed):
     async def action_back(self) -> None:
         """Step out one level of what was chosen on the curves."""
         if self.view_name != "curves" or not self.grid.step_out():
-            await self.spectui.action_back()
+            await self.spectui.run_action("back")  # which says why, where there is no way back
 
     def _baseline(self) -> int | None:
         ids = [record.run_id for record in self.compared.records()]

@@ -81,14 +81,19 @@ class LaunchScreen(Place):
         self._focus_first()
         self._follow()
 
+    @property
+    def rows(self) -> list[FieldRow]:
+        """The fields from the first to the last."""
+        return [row for row in self.query_one("#fields").children if isinstance(row, FieldRow)]
+
     def _follow(self) -> None:
         """Bring what depends on the form up to date, a moment after the last key."""
         self._tell_title()
         self.query_one(SchedulePreview).follow(self.typed)
-        self.query_one(FormState).follow(self.typed, lambda: {row.field.key for row in self.query(FieldRow)})
+        self.query_one(FormState).follow(self.typed, lambda: {row.field.key for row in self.rows})
 
     def _focus_first(self) -> None:
-        self.query(FieldRow).first().box.focus()
+        self.rows[0].box.focus()
 
     @on(FieldRow.Focused)
     def _row_focused(self, event: FieldRow.Focused) -> None:
@@ -120,7 +125,7 @@ class LaunchScreen(Place):
     def _checked(self, event: FormState.Checked) -> None:
         self.problems = event.problems
         with self.app.batch_update():
-            for row in self.query(FieldRow):
+            for row in self.rows:
                 key = row.field.key
                 row.tell(event.problems.get(key, ""), event.idle.get(key, ""))
                 if row.has_focus_within:
@@ -140,18 +145,19 @@ class LaunchScreen(Place):
         """
         inside = False
         for section in ("training", "finetune"):
-            rows = [row for row in self.query(FieldRow) if row.field.section == section]
+            rows = [row for row in self.rows if row.field.section == section]
             movers = [place for place, row in enumerate(rows) if moves_the_rate(row.field.key)]
             first, last = min(movers, default=0), max(movers, default=-1)
             inside = inside or any(row.has_focus_within for row in rows[first : last + 1])
-        self.set_class(inside and self.size.height >= _ROOM, "-schedule")
+        # Of the preview alone: a class of the screen has the styles of hundreds of widgets looked up again.
+        self.query_one(SchedulePreview).set_class(inside and self.size.height >= _ROOM, "-schedule")
         self._keep_in_sight()
 
     def _keep_in_sight(self) -> None:
         """Scroll to the field with the cursor, which the preview may have pushed out of its list."""
 
         def scroll() -> None:
-            for row in self.query(FieldRow):
+            for row in self.rows:
                 if row.has_focus_within:
                     row.keep_in_sight()
 
@@ -169,7 +175,7 @@ class LaunchScreen(Place):
             await self._other_network(event.row.text)
 
     def _tell_title(self) -> None:
-        changed = sum(row.changed for row in self.query(FieldRow))
+        changed = sum(row.changed for row in self.rows)
         title = say("launch.title", source=self.source or self.conf.model.name)
         if self.parent_run is not None:
             title = say("launch.title_again", run=self.parent_run.run_id)
@@ -182,7 +188,7 @@ class LaunchScreen(Place):
 
     async def _other_network(self, name: str) -> None:
         """Another network has other fields: keep the rest of what was typed."""
-        typed = {row.field.key: row.text for row in self.query(FieldRow) if row.text != row.field.text}
+        typed = {row.field.key: row.text for row in self.rows if row.text != row.field.text}
         plain = self.conf.plain() | {"model": {"name": name}}
         try:
             conf = from_plain(self.spectui.workspace, plain, say("launch.form"))
@@ -190,7 +196,7 @@ class LaunchScreen(Place):
             self._tell_errors(error.lines)
             return
         await self.take(conf, cursor="model.name")
-        for row in self.query(FieldRow):
+        for row in self.rows:
             if row.field.key in typed and row.field.key != "model.name":
                 row.set_text(typed[row.field.key])
 
@@ -201,13 +207,13 @@ class LaunchScreen(Place):
         if self.parent_run is None:
             self.original = conf
             self._show_difference(False)
-            for row in self.query(FieldRow):
+            for row in self.rows:
                 row.settle()
         self._follow()
 
     async def take(self, conf: Conf, *, cursor: str = "") -> None:
         """Show another conf in the form."""
-        focused = next((row.field.key for row in self.query(FieldRow) if row.has_focus_within), "")
+        focused = next((row.field.key for row in self.rows if row.has_focus_within), "")
         self.conf = conf
         self._tell_errors([])
         self.problems = {}
@@ -216,18 +222,18 @@ class LaunchScreen(Place):
             await fields.remove_children()
             await fields.mount(*self._rows())
         self._show_difference(False)
-        for row in self.query(FieldRow):
+        for row in self.rows:
             if row.field.key == (cursor or focused):
                 row.box.focus()
         self._follow()
 
     def typed(self) -> dict[str, Any]:
         """Return the conf as plain data with what was typed."""
-        return typed_in(self.conf, self.query(FieldRow))
+        return typed_in(self.conf, self.rows)
 
     def action_difference(self) -> None:
         """Show the changed fields alone, each with what it was, or all fields again."""
-        if not self.in_difference and not any(row.changed for row in self.query(FieldRow)):
+        if not self.in_difference and not any(row.changed for row in self.rows):
             self.notify(say("launch.nothing_changed"))
             return
         self._show_difference(not self.in_difference)
@@ -235,7 +241,7 @@ class LaunchScreen(Place):
     def _show_difference(self, on: bool) -> None:
         self.in_difference = on
         self.set_class(on, "-difference")
-        rows = list(self.query(FieldRow))
+        rows = self.rows
         for row in rows:
             row.tell_difference(on)
         shown = [row for row in rows if row.changed]
@@ -255,7 +261,7 @@ class LaunchScreen(Place):
     @property
     def touched(self) -> int:
         """How many fields hold what is neither started nor saved yet."""
-        typed = sum(row.text != row.field.text for row in self.query(FieldRow))
+        typed = sum(row.text != row.field.text for row in self.rows)
         return typed + len(difference(self.opened.plain(), self.conf.plain()))
 
     def action_cancel(self) -> None:
@@ -272,7 +278,7 @@ class LaunchScreen(Place):
         self.app.push_screen(Confirm(say("confirm.drop_changes", count=changed)), answered)
 
     def action_reset(self) -> None:
-        for row in self.query(FieldRow):
+        for row in self.rows:
             if row.changed:
                 row.reset()
 
@@ -318,7 +324,7 @@ class LaunchScreen(Place):
     def refuse(self, lines: list[str]) -> None:
         self.starting = False
         self._tell_errors(lines)
-        wrong = [row for row in self.query(FieldRow) if row.field.key in self.problems]
+        wrong = [row for row in self.rows if row.field.key in self.problems]
         if wrong:
             self._show_difference(False)
             wrong[0].box.focus()

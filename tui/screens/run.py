@@ -149,7 +149,8 @@ class RunScreen(Acts, Charting):
 
     @property
     def tab(self) -> str:
-        return str(self.query_one(ContentSwitcher).current)
+        # Before it is mounted nothing is chosen, and what it will begin with is.
+        return self.query_one(ContentSwitcher).current or TABS[0]
 
     def _show(self) -> None:
         record = self.record
@@ -184,7 +185,12 @@ class RunScreen(Acts, Charting):
         self.action_show_tab(TABS[(TABS.index(self.tab) + by) % len(TABS)])
 
     def action_show_tab(self, name: str) -> None:
-        """Show a tab, with its keys; from the charts the log opens at the step of their cursor."""
+        """Show a tab, with its keys; from the charts the log opens at the step of their cursor.
+
+        Raises ValueError for a tab that there is not, with everything left as it was.
+        """
+        if name not in TABS:
+            raise ValueError(name)
         step = self.chart_step() if name == "log" and self.tab == "charts" else None
         self.query_one(ContentSwitcher).current = name
         self._catch_up_tab()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -14,7 +14,6 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input
 
-from engine.cli.inspect import facts
 from engine.cli.text import duration
 from engine.errors import BadInput
 from engine.runs.arrange import FLAT, Arranged, Order
@@ -23,6 +22,7 @@ from engine.runs.select import check_key
 from engine.words import say
 from tui import keys
 from tui.arranger import Arranger
+from tui.late import Late
 from tui.screens.acts import Acts
 from tui.screens.base import Place
 from tui.screens.columns import ColumnsScreen
@@ -33,6 +33,11 @@ from tui.widgets.filter_box import FilterBar
 from tui.widgets.run_cells import read_cells
 from tui.widgets.run_columns import DEFAULT, choices, title
 from tui.widgets.run_list import RunList
+
+if TYPE_CHECKING:
+    from engine.cli import inspect
+else:
+    inspect = Late("engine.cli.inspect")
 
 # What is folded and marked is kept; of more than this only the newest.
 _MOST_KEPT = 500
@@ -148,7 +153,7 @@ class RunsScreen(Acts):
             self._cursor = ""
         self._keep()
         self._say_title()
-        self._show_facts()
+        self.call_after_refresh(self._show_facts)  # the rows first
 
     def _keep(self) -> None:
         view = self.spectui.view
@@ -229,7 +234,7 @@ class RunsScreen(Acts):
             panel.say("")
             return
         text = Text()
-        for name, value in facts(self.spectui.workspace, record):
+        for name, value in inspect.facts(self.spectui.workspace, record):
             text.append(f"{name}  ", "dim")
             text.append(
                 f"{value}\n",

@@ -26,7 +26,7 @@ from tui.charts.warp import X_KINDS, XKind
 from tui.widgets.bars import Quiet
 from tui.widgets.curves import Curves
 from tui.widgets.entry import Entry
-from tui.widgets.panels import Panel, matching, panels
+from tui.widgets.panels import Panel, matching, page_words, panels
 from tui.widgets.plain import plain
 from tui.widgets.run_lines import can, lines_of, marks_of, warp_of
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tui.app import SpectuiApp
 
 _LEAST_ROWS = 8
+_LEAST_ROWS_LOW = 6  # in a window so low that only one chart would be there
 _COLUMNS = ((180, 3), (120, 2), (0, 1))
 _FRAME = Frame(gutter=7)  # the same for all, so that a step lies in the same column on each
 # Errors of labels of different units, kelvin and dex, on one axis.
@@ -108,7 +109,8 @@ class ChartGrid(Vertical, can_focus=False):
             self.current = keys[0]
         room = self.size.height - 1
         across = 1 if self.full else next(count for least, count in _COLUMNS if self.size.width >= least)
-        down = 1 if self.full else max(1, room // _LEAST_ROWS)
+        least = _LEAST_ROWS if room >= 2 * _LEAST_ROWS else _LEAST_ROWS_LOW
+        down = 1 if self.full else max(1, room // least)
         at = keys.index(self.current) if keys else 0
         first = at - at % (across * down)
         self._page = self.shown[first : first + across * down]
@@ -173,8 +175,7 @@ class ChartGrid(Vertical, can_focus=False):
         """Say what does not go without saying: the page, the filter, the x axis."""
         total, parts = len(self.shown), []
         if total > len(self._page):
-            last = first + len(self._page)
-            parts.append(say("charts.page", first=first + 1, last=last, total=total))
+            parts.append(page_words(first, len(self._page), total))
         if not total:
             parts.append(say("charts.none_match"))
         if self._filter():

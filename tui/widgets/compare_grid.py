@@ -27,7 +27,7 @@ from tui.charts.cursor import Reading, SharedCursor, readings
 from tui.charts.warp import X_KINDS, XKind
 from tui.comparing import Compared
 from tui.widgets.entry import Entry
-from tui.widgets.panels import Panel, matching
+from tui.widgets.panels import Panel, matching, page_words
 from tui.widgets.plain import plain
 from tui.widgets.run_lines import can, warp_of
 
@@ -89,7 +89,10 @@ class CompareGrid(Vertical, can_focus=False):
             chart.clip = self.spectui.view.get("compare.clip", False)
 
     def on_resize(self) -> None:
+        before = self.page
         self._arrange()
+        if self.page != before:
+            self.post_message(self.Changed())
 
     def show(self, compared: Compared, names: dict[str, str], quantity: str) -> None:
         """Show what there is now of the compared runs, and make one quantity the current one."""
@@ -198,10 +201,7 @@ class CompareGrid(Vertical, can_focus=False):
         """Return what does not go without saying: which charts of how many, the filter, the x axis."""
         parts = []
         if len(self.shown) > len(self.page) and self.page:
-            first = self.shown.index(self.page[0])
-            parts.append(
-                say("charts.page", first=first + 1, last=first + len(self.page), total=len(self.shown))
-            )
+            parts.append(page_words(self.shown.index(self.page[0]), len(self.page), len(self.shown)))
         if self._filter():
             parts.append(say("charts.filtered", filter=plain(self._filter())))
         if self.x_kind != "step":

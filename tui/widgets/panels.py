@@ -100,3 +100,10 @@ def _title(key: str) -> str:
 def _kind(name: str) -> str:
     """Return the name of a kind of error as people write it: MAE, but outlier rate."""
     return name.upper() if len(name) <= 4 else name.replace("_", " ")
+
+
+def page_words(first: int, count: int, total: int) -> str:
+    """Say which charts are on the page; `first` counts from 0."""
+    if count == 1:
+        return say("charts.page_one", first=first + 1, total=total)
+    return say("charts.page", first=first + 1, last=first + count, total=total)

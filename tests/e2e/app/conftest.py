@@ -132,18 +132,33 @@ class Terminal:
 
     def fill_in(self, key: str, text: str) -> None:
         """Walk down the form to a field and type over what is there."""
-        self.until(lambda: self.field_under_cursor())
+        here = self.standing(self.field_under_cursor)
         for _ in range(40):
-            here = self.field_under_cursor()
             if here == key:
                 break
             self.press(DOWN)
-            self.until(lambda here=here: self.field_under_cursor() not in ("", here))  # type: ignore[misc]
+            here = self.standing(self.field_under_cursor, here)
+        assert here == key, self.text()
         label = key.rpartition(".")[2]
         self.until(lambda: any(row.startswith(f"   {label} ") for row in self.rows()))  # it scrolls there
         row = next(row for row in self.rows() if row.startswith(f"   {label} "))
         self.press(*[BACKSPACE] * len(row.split()[1]), *text)
         self.until(lambda: any(row.split()[:3] == ["*", label, text] for row in self.rows()))
+
+    def standing(self, read: Callable[[], str], other_than: str = "") -> str:
+        """Wait for a word other than this one, and until it stays: a frame may be half here."""
+        found = ""
+
+        def stands() -> bool:
+            nonlocal found
+            found = read()
+            if found in ("", other_than):
+                return False
+            time.sleep(0.1)
+            return read() == found
+
+        self.until(stands)
+        return found
 
     def field_under_cursor(self) -> str:
         """Return the key that the help under the form speaks of."""
@@ -154,12 +169,13 @@ class Terminal:
         """From the runs to the launch form of a conf."""
         self.press("n")
         self.sees("Confs", "conf/demo.yaml")
+        here = self.standing(self.conf_under_cursor)
         for _ in range(10):
-            here = self.conf_under_cursor()
             if here == conf:
                 break
             self.press(DOWN)
-            self.until(lambda here=here: self.conf_under_cursor() not in ("", here))  # type: ignore[misc]
+            here = self.standing(self.conf_under_cursor, here)
+        assert here == conf, self.text()
         self.press(ENTER)
         self.sees(f"Launch conf/{conf}.yaml", "learning_rate", "ctrl+s")
 
