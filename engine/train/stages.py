@@ -16,7 +16,7 @@ from engine.conf.schema import Training
 from engine.course import finetuning
 from engine.errors import BadInput
 from engine.spectra import resample
-from engine.train import checkpoint, loop, oom, trouble
+from engine.train import checkpoint, loop, oom, signs, trouble
 from engine.train.batches import Batches
 from engine.train.evaluate import Evaluation
 from engine.train.filtering import finetune_rows
@@ -137,7 +137,9 @@ def train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
         total_steps=ground.total_steps, seconds=training.record_seconds, device=ground.device,
         written=0 if ground.lost else ground.start.written, told=0 if ground.lost else ground.start.told,
     )  # fmt: skip
-    recorder.parts = loop.norms_by_part(learner)
+    recorder.parts, recorder.more = loop.norms_by_part(learner), signs.scale_of(learner)
+    recorder.silent = signs.silent(learner)
+    recorder.signs = signs.of_evaluation(ground.conf.data.targets, stage.val.obsids)
 
     def look() -> Evaluation:
         with state.evaluated() as evaluated:
