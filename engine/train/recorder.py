@@ -11,7 +11,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class Recorder:
         """Other quantities of that step."""
         self.silent: Callable[[], set[str]] = set
         """Names of the parameters that had no gradient at that step."""
+        self.learning: Sequence[str] = ()
+        """Names of all that learn."""
         self.signs: Callable[[Evaluation], dict[str, dict[str, Any]]] = lambda _: {}
         """Events for the advisor that an evaluation gives, by kind."""
         self._signs: dict[str, dict[str, Any]] = {}
@@ -144,8 +146,7 @@ class Recorder:
             self.told = step
             self.events.append("epoch", epoch=epoch, step=step, values=values)
             if self._silent:
-                silent = sorted(self._silent)
-                self._signs["dead"] = {"parameters": silent[:8], "count": len(silent)}
+                self._signs["dead"] = dead(self._silent, self.learning)
             for kind, fields in self._signs.items():
                 self.events.append(kind, epoch=epoch, step=step, **fields)
         self._signs, self._silent = {}, None
@@ -191,6 +192,14 @@ class Recorder:
         began_at, began_step = self._began
         done = self._steps[-1] - began_step
         return (time.monotonic() - began_at) / done * (self.total_steps - self._steps[-1]) if done else None
+
+
+def dead(silent: set[str], learning: Sequence[str]) -> dict[str, Any]:
+    """Return what is told of parameters without a gradient; `parts` are those of which nothing learns."""
+    alive = {name.partition(".")[0] for name in learning if name not in silent}
+    parts = {name.partition(".")[0] for name in silent} - alive
+    some = {"parameters": sorted(silent)[:8], "parts": sorted(parts)[:8]}
+    return {"count": len(silent), "of": len(learning), **some}
 
 
 def memory(device: torch.device) -> int:
