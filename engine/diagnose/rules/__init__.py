@@ -16,13 +16,16 @@ from engine import words
 from engine.diagnose import registry
 from engine.diagnose.findings import Finding
 from engine.diagnose.remedies import check_patch
-from engine.diagnose.rules import ended, nonfinite
+from engine.diagnose.rules import ended, fit, gradients, labels, machine, nonfinite, rate, speed, splits
 from engine.diagnose.rules.conf_alone import of_conf
 from engine.diagnose.story import Story
 from engine.runs.record import Record
 from engine.workspace import Workspace
 
-__all__ = ["check_patch", "ended", "nonfinite", "of_conf", "of_run", "of_story"]
+FAMILIES = (nonfinite, gradients, rate, fit, labels, splits, speed, machine, ended)
+"""The modules whose import registers our rules."""
+
+__all__ = ["FAMILIES", "check_patch", "of_conf", "of_run", "of_story"]
 
 _ORDER = ("error", "warning", "info")
 _SECONDS = 10.0  # how long what the clock alone could change is taken for the same

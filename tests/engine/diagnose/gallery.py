@@ -1,4 +1,4 @@
-"""A gallery of real runs, healthy and sick, made by the engine and kept as events: what the rules are tried on.
+"""Real runs, healthy and sick, made by the engine and kept as events: what the rules are tried on.
 
 `python -m tests.engine.diagnose.gallery OUT [NAME…]` makes them again: one `NAME.jsonl.gz` each, whose first
 line has the conf, the last lines of the log and, for a run that was alive, when it was looked at.

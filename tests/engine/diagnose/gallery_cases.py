@@ -93,10 +93,10 @@ HEALTHY = (
 SICK = (
     # numbers that stopped being numbers
     Case("nan_at_once", ("data.clip.normalized=null", *_train("gradient_clip_val=null")),
-         finds={"SP101": (0, 2)}, tables=tuple(sabotage.pixel(star, "1e38") for star in range(0, 200))),
+         finds={"SP101": (0, 2)}, tables=tuple(sabotage.pixel(star, "1e38") for star in range(200))),
     Case("nan_bn_no_clip", ("data.clip.normalized=null", *_train("gradient_clip_val=null", "batch_size=256")),
          "BatchNet", finds={"SP101": (0, 2)},
-         tables=tuple(sabotage.pixel(star, "1e38") for star in range(0, 200))),
+         tables=tuple(sabotage.pixel(star, "1e38") for star in range(200))),
     Case("nan_out_of_the_blue", ("data.clip.normalized=null", *_train("batch_size=8", "seed=2")),
          finds={"SP102": (3, 60)}, tables=(sabotage.pixel(8, "1e38"),)),
     Case("nan_after_a_climb", _train("optimizer=sgd", "learning_rate=3.0", "schedule=warmup_constant",
@@ -177,7 +177,7 @@ SICK = (
          finds={"SP901": (60, 700), "SP705": (0, 700)}),
     Case("died", _train("epochs=60"), kill_at=40, finds={"SP901": (40, 700)}),
     Case("failed", model="Breaks", finds={"SP902": (15, 25)}),
-    Case("out_of_memory", ("model.why=DefaultCPUAllocator: can't allocate memory",), "Breaks",
+    Case("out_of_memory", ("model.why='DefaultCPUAllocator can not allocate memory'",), "Breaks",
          finds={"SP902": (15, 25)}),
 )  # fmt: skip
 
