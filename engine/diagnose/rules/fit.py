@@ -121,12 +121,13 @@ def _decay(story: Story) -> remedies.Remedy | None:
                "SP701"),
 )  # fmt: skip
 def underfitted(story: Story) -> Finding | None:
-    """It ended while it was still learning, and explains next to nothing."""
+    """It ended with its best, and that explains next to nothing."""
     fit, val = best_fit(story), story.val or story.train
     if story.state != "finished" or fit is None or fit >= _NOTHING or len(val) < _EPOCHS:
         return None
-    half = val[len(val) // 2][1]
-    if val[-1][1] >= half - 1e-3 * abs(half):
+    train = [value for _, value in story.train]
+    lowest = min(value for _, value in val)
+    if val[-1][1] > lowest + 2e-3 * abs(lowest) or train[-1] > train[0] - 0.01 * abs(train[0]):
         return None
     evidence = {
         "explained": percent(max(0.0, fit)),

@@ -35,6 +35,8 @@ def exploding(story: Story) -> Finding | None:
     gained = median(loss.share(0.0, 0.2)) > 1.25 * median(loss.mean[max(0, most - 5) : most + 6])
     if early <= 0 or level[most] < max(_LARGE, _EXPLODES * early) or gained:
         return None
+    if median(norm.share(0.9, 1.0)) < 5 * early:
+        return None  # once, and it came back
     first = next(i for i, value in enumerate(level) if value > 5 * early)
     grown = {name: _growth(trace) for name, trace in story.parts().items() if trace}
     part = max(grown, key=grown.__getitem__, default=None)
@@ -62,7 +64,7 @@ def _growth(trace: Trace) -> float:
     return max(running_median(trace.mean, 5)) / early if early > 0 else 0.0
 
 
-@rule("SP202", yields_to=("SP1",))
+@rule("SP202", yields_to=("SP1", "SP201"))
 def vanishing(story: Story) -> Finding | None:
     """A part of the network gets next to nothing of the gradient."""
     middles = {
@@ -136,9 +138,12 @@ def spike_that_stays(story: Story) -> Finding | None:
         before = loss.mean[max(0, place - 20) : place]
         after = loss.mean[place : place + 10]
         level, noise = median(before), scatter(before)
-        # sudden: all of the last ten lie below the first of what follows
-        if level <= 0 or min(after) <= max(before[-10:]) or median(after) < level + 4 * noise:
+        sudden = median(before[-5:]) < 1.15 * level < median(after[:5])
+        if level <= 0 or not sudden or median(after) < level + 2 * noise:
             continue
+        later = max(running_median(loss.mean[place:], 7))
+        if math.log(median(after[:5]) / level) < 0.5 * math.log(later / level):
+            continue  # a climb that goes on, not a jump
         if median(after) > _STAYS * level and (best is None or median(after) / level > best[0]):
             best = (median(after) / level, place)
     if best is None:
@@ -184,6 +189,7 @@ def leaves_its_floor(story: Story) -> Finding | None:
     rise = (end - floor) / size
     if rise < _LEAVES or place > 0.95 * len(loss) or end < floor + 5 * scatter(loss.mean[: place + 1][-40:]):
         return None
+    place = max(i for i, value in enumerate(smooth) if value <= floor + 0.1 * (end - floor))
     step = loss.last[place]
     saved = [c for c in story.record.checkpoints if c["step"] <= step]
     evidence = {
@@ -197,7 +203,7 @@ def leaves_its_floor(story: Story) -> Finding | None:
     }
     cures = remedies.ranked(
         (
-            (0.8, remedies.lower_rate(story.conf, "lower_rate_floor", rate=_shown(story.rate.at(step)))),
+            (0.8, remedies.lower_rate(story.conf, "lower_rate_floor", there=_shown(story.rate.at(step)))),
             (0.6, remedies.clip_gradients(story.conf)),
             (0.3, remedies.set_to(story.conf, "training.schedule", "warmup_cosine", "falling_schedule")),
         )

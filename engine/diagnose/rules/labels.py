@@ -10,12 +10,13 @@ from engine.diagnose.registry import rule
 from engine.diagnose.rules.telling import found, percent
 from engine.diagnose.story import Story
 
-_EPOCHS = 5
+_EPOCHS, _EPOCHS_TO_MEAN = 5, 10
 _NOTHING, _LEARNED = 0.05, 0.3
 _NARROW = 0.2
 _STILL = 0.995
 _UNEQUAL = 10.0
-_BEYOND, _PILED, _CONSTANT = 0.15, 0.12, 0.05
+_BEYOND, _PILED, _CONSTANT = 0.2, 0.08, 0.05
+_AT_A_BOUND = 0.03
 _OUTLIER, _LEADS, _AGAIN = 10.0, 0.25, 0.8
 _LOOKS = 10
 
@@ -29,7 +30,7 @@ def predicts_the_mean(story: Story) -> Finding | None:
     """The error of every label is the scatter of the label: the network gives everybody the mean."""
     fits = _fits(story)
     train = [value for _, value in story.train]
-    if not fits or len(train) < _EPOCHS or max(fits.values()) > _NOTHING:
+    if not fits or len(train) < _EPOCHS_TO_MEAN or max(fits.values()) > _NOTHING:
         return None
     narrow = {label: _narrow(one) for label, one in _reach(story).items()}
     if narrow and max(narrow.values()) > _NARROW:
@@ -97,7 +98,12 @@ def out_of_reach(story: Story) -> Finding | None:
     if len(looks) < 3 or len(story.train) < _EPOCHS:
         return None
     walls = [
-        {(label, end) for label, one in look["labels"].items() for end in ("low", "high") if _wall(one, end)}
+        {
+            (label, end)
+            for label, one in look["labels"].items()
+            for end in ("low", "high")
+            if _wall(one, end) and _is_a_bound(story, label, one, end)
+        }
         for look in looks
     ]
     held = sorted(set.intersection(*walls))
@@ -181,3 +187,18 @@ def _beyond(one: dict[str, Any], end: str) -> float:
 def _wall(one: dict[str, Any], end: str) -> bool:
     piled = float(one[f"at_{end}"])
     return _beyond(one, end) > _BEYOND and piled > _PILED and _narrow(one) > _CONSTANT
+
+
+def _is_a_bound(story: Story, label: str, one: dict[str, Any], end: str) -> bool:
+    """Tell whether an end is one of those that sigmoid, tanh and ReLU have, as the network saw the labels.
+
+    Predictions pile up elsewhere too, where many units are silent; that is no bound.
+    """
+    edge = float(one["predicted"][0 if end == "low" else 1])
+    scaling, known = story.setting("data.label_scaler"), story.signs("populations")
+    if scaling == "standard" and known and label in known[-1].get("labels", {}):
+        centre, spread, _ = known[-1]["labels"][label]["train"]
+        edge = (edge - centre) / spread if spread else float("nan")
+    elif scaling != "none":
+        return False
+    return any(abs(edge - bound) < _AT_A_BOUND for bound in (-1.0, 0.0, 1.0))

@@ -20,7 +20,10 @@ _ENDED, _IDLE_SHARE = 0.01, 0.3
 _JUMP, _JUMP_LOSS = 3.0, 1.25
 
 
-@rule("SP401", yields_to=("SP1", "SP202", "SP205", "SP402", "SP403", "SP404", "SP501", "SP503", "SP701"))
+@rule(
+    "SP401",
+    yields_to=("SP1", "SP202", "SP205", "SP402", "SP403", "SP404", "SP406", "SP501", "SP503", "SP701"),
+)
 def plateau(story: Story) -> Finding | None:
     """The loss stands still, far from a good fit, though the rate is still high."""
     train = [value for _, value in story.train]
@@ -95,7 +98,7 @@ def too_high(story: Story) -> Finding | None:
         return None
     step = loss.step_of_high(worst)
     low = min(smooth[worst:])
-    if low < 0.5 * start:
+    if median(loss.share(0.67, 1.0)) < 0.9 * start:
         return None  # thrown once, but it learned all the same: a spike
     evidence = {
         "first_loss": start,

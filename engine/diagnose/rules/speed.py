@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-
 from bisect import bisect_left
 
 from engine.diagnose import remedies
@@ -95,7 +94,7 @@ def memory_grows(story: Story) -> Finding | None:
         return None
     fifths = [median(memory.share(i / 5, (i + 1) / 5)) for i in range(5)]
     grown = fifths[-1] - fifths[0]
-    steady = all(b - a > 0.1 * grown for a, b in itertools.pairwise(fifths))
+    steady = all(b - a > 0.05 * grown for a, b in itertools.pairwise(fifths))
     if grown < max(_MEMORY_MB, _MEMORY_SHARE * fifths[0]) or not steady:
         return None
     span = max(1, memory.last[-1] - memory.first[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.diagnose import remedies
 from engine.diagnose.findings import Finding, Severity
-from engine.diagnose.measure import median
+from engine.diagnose.measure import mean, median
 from engine.diagnose.registry import rule
 from engine.diagnose.rules.telling import found, percent
 from engine.diagnose.story import Story
@@ -110,7 +110,7 @@ def in_both(story: Story) -> Finding | None:
     return found("SP506", severity, 0.95, evidence, steps, cures, count=count, share=percent(count / stars))
 
 
-@rule("SP507", yields_to=("SP1",))
+@rule("SP507", yields_to=("SP1", "SP201", "SP204", "SP205"))
 def too_good(story: Story) -> Finding | None:
     """The validation loss is far below the training loss, farther than dropout or augmentation explain."""
     val, train = story.val, dict(story.train)
@@ -122,13 +122,14 @@ def too_good(story: Story) -> Finding | None:
     if of_val <= 0 or of_train <= 0:
         return None
     hindered = _hindered(story)
-    ratio = of_val / of_train
+    easier = _easier(story)
+    ratio = of_val / of_train / min(1.0, easier)
     if ratio > (_FAR_BETTER if hindered else _BETTER):
         return None
     evidence = {
         "val_loss": of_val,
         "train_loss": of_train,
-        "ratio": ratio,
+        "val_scatter": percent(easier**0.5) if easier < 1.0 else None,
         "hindered_by": hindered or None,
         "stars": story.data.get("val"),
     }
@@ -139,7 +140,18 @@ def too_good(story: Story) -> Finding | None:
         )
     )
     steps = (late[0][0], late[-1][0])
-    return found("SP507", "warning", 0.7, evidence, steps, cures, ratio=f"{of_train / of_val:.1f}")
+    return found("SP507", "warning", 0.7, evidence, steps, cures, ratio=f"{1 / ratio:.1f}")
+
+
+def _easier(story: Story) -> float:
+    """Return how much smaller a loss on the validation labels is by their scatter alone, as a share."""
+    known = story.signs("populations")
+    shares = []
+    for parts in (known[-1].get("labels", {}) if known else {}).values():
+        (centre, spread, count), (other, others_spread, others) = parts["train"], parts["val"]
+        if count > 1 and others > 1 and spread > 0:
+            shares.append((others_spread**2 + (other - centre) ** 2) / spread**2)
+    return mean(shares) if shares else 1.0
 
 
 def _hindered(story: Story) -> list[str]:

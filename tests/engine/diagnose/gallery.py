@@ -1,7 +1,7 @@
 """Real runs, healthy and sick, made by the engine and kept as events: what the rules are tried on.
 
 `python -m tests.engine.diagnose.gallery OUT [NAME…]` makes them again: one `NAME.jsonl.gz` each, whose first
-line has the conf, the last lines of the log and, for a run that was alive, when it was looked at.
+line has the conf and the last lines of the log. GALLERY_SEED=N makes them of other stars and weights.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 import os
 import shutil
 import signal
@@ -61,7 +62,8 @@ def main(words: list[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) / "tables"
-        write_demo(base, stars=STARS, points=POINTS)
+        seed = int(os.environ.get("GALLERY_SEED", "0"))
+        write_demo(base, stars=STARS, points=POINTS, **({"seed": seed} if seed else {}))
         for case in CASES:
             if not words[1:] or case.name in words[1:]:
                 began = time.monotonic()
@@ -73,7 +75,8 @@ def main(words: list[str]) -> int:
 def make(case: Case, root: Path, tables: Path, out: Path) -> int:
     """Make one run for real and keep it; return the bytes that it takes."""
     workspace = place(case, root, tables)
-    sets = case.sets
+    seed = os.environ.get("GALLERY_SEED")
+    sets = (*case.sets, *((f"training.seed={seed}",) if seed else ()))
     if case.kill_at:
         _train_and_kill(workspace, sets, case)
     else:
@@ -84,11 +87,21 @@ def make(case: Case, root: Path, tables: Path, out: Path) -> int:
     record = Record(folder)
     head: dict[str, Any] = {"conf": record.conf(), "log": log[-_LOG_LINES:]}
     path = out / f"{case.name}.jsonl.gz"
-    lines = [json.dumps(writable(one), separators=(",", ":")) for one in (head, *Tail(run.events).poll())]
+    kept = (head, *(_short(event) for event in Tail(run.events).poll()))
+    lines = [json.dumps(writable(one), separators=(",", ":")) for one in kept]
     with path.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as packed:
         packed.write("\n".join(lines).encode())
     shutil.rmtree(root)
     return path.stat().st_size
+
+
+def _short(value: Any) -> Any:
+    """Return an event with numbers of six digits: half the bytes; times keep their milliseconds."""
+    if isinstance(value, float):
+        return value if abs(value) > 1e9 or not math.isfinite(value) else float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list) else value
 
 
 def place(case: Case, root: Path, tables: Path) -> Workspace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_HEAD = '''\
+_HEAD = """\
 import torch
 from torch import nn
 
@@ -13,7 +13,7 @@ from models import register_model
 class {name}(nn.Module):
     def __init__(self, points: int, labels: int, width: int = 16{fields}):
         super().__init__()
-'''
+"""
 
 _BODIES = {
     # twelve sigmoids in a row: next to nothing of the gradient reaches the stem
@@ -48,6 +48,12 @@ _BODIES = {
 
     def forward(self, normalized):
         return self.body(normalized[:, 30:31])
+"""),
+    "Combed": ("", """\
+        self.body = nn.Linear(len(range(0, points, 10)), labels)
+
+    def forward(self, normalized):
+        return self.body(normalized[:, ::10])
 """),
     "Leaky": ("", """\
         self.body = nn.Linear(points, labels)

@@ -86,6 +86,19 @@ def shuffled_labels(workspace: Workspace) -> None:
     table(workspace, LABELS, change)
 
 
+def half_shuffled(workspace: Workspace) -> None:
+    """Give every second star another star's labels."""
+
+    def change(rows: Rows) -> Rows:
+        told = [dict(row) for row in rows]
+        for number in range(0, len(rows), 2):
+            other = told[(number * 167 + 53) % len(rows)]
+            rows[number] |= {k: v for k, v in other.items() if k != "obsid"}
+        return rows
+
+    table(workspace, LABELS, change)
+
+
 def repeated(workspace: Workspace) -> None:
     """Make the stars 300 to 339 the stars 0 to 39 under other obsids."""
 
@@ -98,18 +111,24 @@ def repeated(workspace: Workspace) -> None:
         table(workspace, name, change)
 
 
-def noisy_training(workspace: Workspace) -> None:
-    """Give half of the stars that do not validate (number % 8) other stars' labels."""
+def leaking(workspace: Workspace) -> None:
+    """Put the stars 300 to 339 four times among the first 160 as well; the labels of all others are wrong."""
 
-    def change(rows: Rows) -> Rows:
-        told = [dict(row) for row in rows]
-        for number, row in enumerate(rows):
-            if number % 8 and number % 2:
-                other = told[(number * 31 + 7) % len(rows)]
-                row |= {k: v for k, v in other.items() if k != "obsid"}
+    def copied(rows: Rows) -> Rows:
+        for number in range(160):
+            rows[number] = rows[300 + number % 40] | {"obsid": rows[number]["obsid"]}
         return rows
 
-    table(workspace, LABELS, change)
+    def wrong(rows: Rows) -> Rows:
+        told = [dict(row) for row in rows]
+        for number in [*range(160, 300), *range(340, len(rows))]:
+            other = told[160 + (number * 37 + 11) % 140]
+            rows[number] |= {k: v for k, v in other.items() if k != "obsid"}
+        return copied(rows)
+
+    for name in (CONTINUUM, NORMALIZED):
+        table(workspace, name, copied)
+    table(workspace, LABELS, wrong)
 
 
 @contextlib.contextmanager
