@@ -13,7 +13,7 @@ from engine.diagnose.story import Story
 _EVALUATIONS = 6
 _WILD, _WILDER = 0.05, 2.5
 _SMALL_BATCH = 16
-_TURNED, _LEARNS = 1.15, 0.9
+_TURNED, _LEARNS = 1.15, 0.94
 _NOTHING, _EPOCHS = 0.2, 4
 
 

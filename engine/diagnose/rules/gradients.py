@@ -15,7 +15,7 @@ from engine.diagnose.story import Story, Trace
 _LEAST_BLOCKS = 20
 _EXPLODES, _LARGE = 30.0, 10.0
 _VANISHES = 1e-5
-_SPIKE, _SPIKE_SCATTERS = 4.0, 6.0
+_SPIKE, _STEEP, _SPIKE_SCATTERS = 3.0, 5.0, 3.5
 _WINDOW = 25
 _RECOVERED, _SOON = 1.5, 10
 _STAYS = 1.3
@@ -98,7 +98,7 @@ def vanishing(story: Story) -> Finding | None:
 def spikes(story: Story) -> Finding | None:
     """The loss jumped and came back."""
     loss = story.loss
-    jumps = jumps_of(loss)
+    jumps = jumps_of(loss, story.norm)
     if not jumps:
         return None
     baseline = median_before(loss.mean, _WINDOW)
@@ -234,17 +234,22 @@ def always_clipped(story: Story) -> Finding | None:
     )  # fmt: skip
 
 
-def jumps_of(loss: Trace) -> list[int]:
-    """Return the blocks whose highest loss lies far above what came before, beyond the run's own noise."""
-    if len(loss) < _LEAST_BLOCKS:
+def jumps_of(loss: Trace, norm: Trace) -> list[int]:
+    """Return the blocks where loss and gradient both lie far above what came before, beyond their noise."""
+    if len(loss) < _LEAST_BLOCKS or len(norm) != len(loss):
         return []
-    baseline = median_before(loss.mean, _WINDOW)
-    logs = [
+    of_loss, of_norm = _above(loss), _above(norm)
+    limit = max(math.log(_SPIKE), _SPIKE_SCATTERS * scatter(of_loss) + median(of_loss))
+    steep = max(math.log(_STEEP), _SPIKE_SCATTERS * scatter(of_norm) + median(of_norm))
+    return [i for i in range(5, len(loss)) if of_loss[i] > limit and of_norm[i] > steep]
+
+
+def _above(trace: Trace) -> list[float]:
+    """Return by how much each block's highest value exceeds the usual of the blocks before, as a logarithm."""
+    return [
         math.log(high / base) if high > 0 and base > 0 else 0.0
-        for high, base in zip(loss.high, baseline, strict=True)
+        for high, base in zip(trace.high, median_before(trace.mean, _WINDOW), strict=True)
     ]
-    limit = max(math.log(_SPIKE), _SPIKE_SCATTERS * scatter(logs) + median(logs))
-    return [i for i, value in enumerate(logs) if i >= 5 and value > limit]
 
 
 def _recovers(loss: Trace, place: int, level: float) -> bool:

@@ -18,7 +18,7 @@ _MINUTE = 60.0
 _ATTEMPTS = 3
 
 
-@rule("SP701", yields_to=("SP1", "SP403"))
+@rule("SP701", yields_to=("SP1", "SP201", "SP403"))
 def dead(story: Story) -> Finding | None:
     """Parameters that ought to learn get a gradient of exactly 0, epoch after epoch."""
     looks = story.signs("dead")[-_DEAD_EPOCHS:]

@@ -15,7 +15,7 @@ _PLATEAU_EPOCHS, _FLAT, _GOOD_FIT = 12, 0.01, 0.5
 _REMAINS = 0.2
 _SLOW_EPOCHS, _SLOW_FALL, _STRAIGHT = 8, 0.05, 0.9
 _LEAST_STEPS = 20
-_THROWN = 10.0
+_THROWN, _SOME_FIT = 10.0, 0.2
 _ENDED, _IDLE_SHARE = 0.01, 0.3
 _JUMP, _JUMP_LOSS = 3.0, 1.25
 
@@ -34,9 +34,15 @@ def plateau(story: Story) -> Finding | None:
     third = len(last) // 3
     level = median(last[-third:])
     gained = (median(last[:third]) - level) / max(abs(level), 1e-12)
+    seen = [value for _, value in story.val][-len(last) :]
+    flat = gained < _FLAT
+    if len(seen) >= 6:  # learning by heart is no progress: what counts is what others gain by it
+        part = len(seen) // 3
+        better = (median(seen[:part]) - median(seen[-part:])) / max(abs(median(seen)), 1e-12)
+        flat = flat or (better < _FLAT and gained < 3 * _FLAT)
     fell = (median(train[:3]) - level) / max(abs(median(train[:3])), 1e-12)
     peak, now = max(story.rate.high), story.rate.mean[-1]
-    if gained > _FLAT or fell < 0.05 or now < _REMAINS * peak:
+    if not flat or fell < 0.05 or now < _REMAINS * peak:
         return None
     since = next(i for i, value in enumerate(train) if value <= level * (1 + 2 * _FLAT))
     evidence = {
@@ -98,7 +104,9 @@ def too_high(story: Story) -> Finding | None:
         return None
     step = loss.step_of_high(worst)
     low = min(smooth[worst:])
-    if median(loss.share(0.67, 1.0)) < 0.9 * start:
+    fit = best_fit(story)
+    learned = median(loss.share(0.67, 1.0)) < 0.75 * start if fit is None else fit > _SOME_FIT
+    if learned:
         return None  # thrown once, but it learned all the same: a spike
     evidence = {
         "first_loss": start,

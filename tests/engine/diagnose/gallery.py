@@ -76,7 +76,7 @@ def make(case: Case, root: Path, tables: Path, out: Path) -> int:
     """Make one run for real and keep it; return the bytes that it takes."""
     workspace = place(case, root, tables)
     seed = os.environ.get("GALLERY_SEED")
-    sets = (*case.sets, *((f"training.seed={seed}",) if seed else ()))
+    sets = (*((f"training.seed={seed}",) if seed else ()), *case.sets)
     if case.kill_at:
         _train_and_kill(workspace, sets, case)
     else:

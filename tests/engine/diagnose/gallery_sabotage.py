@@ -37,14 +37,14 @@ def table(workspace: Workspace, name: str, change: Callable[[Rows], Rows]) -> No
         writer.writerows(rows)
 
 
-def pixel(star: int, value: str, name: str = NORMALIZED) -> Callable[[Workspace], None]:
-    """Give a star one wild pixel."""
+def pixel(star: int, value: str, column: int = 20) -> Callable[[Workspace], None]:
+    """Give a star one wild pixel of the normalised branch."""
 
     def change(rows: Rows) -> Rows:
-        rows[star][list(rows[star])[20]] = value
+        rows[star][list(rows[star])[column]] = value
         return rows
 
-    return lambda workspace: table(workspace, name, change)
+    return lambda workspace: table(workspace, NORMALIZED, change)
 
 
 def label(star: int, **values: str) -> Callable[[Workspace], None]:
