@@ -30,6 +30,8 @@ LIVE = ("queued", "starting", "running")
 _GRACE_SECONDS = 20.0
 # A process on another host cannot be asked; its events must be younger than this.
 _FOREIGN_SECONDS = 120.0
+_SIGNS = ("worst", "reach", "populations", "dead", "disk", "clock")
+_MOST_SIGNS = 100
 _LOWER_IS_BETTER_HINTS = ("loss", "mae", "rmse", "error")
 
 
@@ -134,6 +136,8 @@ class Record:
         self.machine: dict[str, Any] = {}
         self.checkpoints: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
+        self.signs: dict[str, list[dict[str, Any]]] = {}
+        """What was recorded for the advisor alone, by kind: the newest of each."""
         self.nonfinite: NonFinite | None = None
         self.bad_steps: list[dict[str, Any]] = []
         """Steps that were no finite number and were left out or gone back from."""
@@ -186,6 +190,18 @@ class Record:
             return self.folder.events.stat().st_size == self._tail.offset
         except FileNotFoundError:
             return True
+
+    @property
+    def stamp(self) -> tuple[Any, ...]:
+        """What changes whenever something new was read."""
+        return (
+            self._tail.offset,
+            self.cuts,
+            self.step,
+            self.nonfinite is None,
+            self.end is None,
+            self._conf is None,
+        )
 
     # -- state ------------------------------------------------------------------------------------------
 
@@ -298,6 +314,10 @@ class Record:
         self.last_event_at = float(event.get("time", 0.0))
         if self.started_at is None:
             self.started_at = self.last_event_at
+        if event["kind"] in _SIGNS:
+            kept = self.signs.setdefault(event["kind"], [])
+            kept.append(event)
+            del kept[:-_MOST_SIGNS]
         handler = getattr(self, f"_take_{event['kind']}", None)
         if handler is not None:
             handler(event)
@@ -323,6 +343,7 @@ class Record:
         if self.spark is not None:
             self.spark.cut(step)
         self.cuts += 1
+        self.signs = {k: [e for e in kept if e.get("step", 0) <= step] for k, kept in self.signs.items()}
         self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
         self.step = min(self.step, step)
         self.epoch_step = min(self.epoch_step, step)

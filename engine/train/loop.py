@@ -160,7 +160,9 @@ def _end_epoch(state: State, plan: Plan, run: Run, *, wanted: bool = False) -> O
 
 
 def _values(run: Run) -> dict[str, float] | None:
-    return validation_values(run.evaluate())
+    evaluation = run.evaluate()
+    run.recorder.seen(evaluation)
+    return validation_values(evaluation)
 
 
 def _wishes(state: State, plan: Plan, run: Run, full: bool) -> tuple[bool, bool, bool]:

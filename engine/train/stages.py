@@ -17,12 +17,12 @@ from engine.conf.schema import Training
 from engine.course import finetuning
 from engine.errors import BadInput
 from engine.spectra import resample
-from engine.train import checkpoint, heed, loop, nonfinite, oom, trouble
+from engine.train import checkpoint, heed, loop, nonfinite, oom, signs, trouble
 from engine.train.batches import Batches
 from engine.train.evaluate import Evaluation
 from engine.train.filtering import finetune_rows
 from engine.train.ground import Ground
-from engine.train.learn import Arithmetic, Learner
+from engine.train.learn import Arithmetic, Learner, trainable
 from engine.train.losses import build_loss
 from engine.train.network import freeze
 from engine.train.optim import Rate, build_optimizer
@@ -138,7 +138,9 @@ def train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
         total_steps=ground.total_steps, seconds=training.record_seconds, device=ground.device,
         written=0 if ground.lost else ground.start.written, told=0 if ground.lost else ground.start.told,
     )  # fmt: skip
-    recorder.parts = loop.norms_by_part(learner)
+    recorder.parts, recorder.more = loop.norms_by_part(learner), signs.scale_of(learner)
+    recorder.silent, recorder.learning = signs.silent(learner), trainable(network)
+    recorder.signs = signs.of_evaluation(ground.conf.data.targets, stage.val.obsids)
 
     def look() -> Evaluation:
         with state.evaluated() as evaluated:
