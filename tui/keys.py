@@ -49,6 +49,7 @@ PLACES = (
     "log",
     "conf",
     "files",
+    "advice",
     "predictions",
     "pager",
     "experiments",
@@ -62,7 +63,7 @@ PLACES = (
 )
 
 # Tabs of a run whose widgets have keys of their own, before those of the run.
-IN_A_RUN = ("log", "conf", "files", "predictions")
+IN_A_RUN = ("log", "conf", "advice", "files", "predictions")
 
 KEYS: tuple[Key, ...] = (
     Key("app.runs", "1", "mode('runs')", "app"),
@@ -151,6 +152,10 @@ KEYS: tuple[Key, ...] = (
     Key("conf.search", "slash", "search", "conf", 3),
     Key("conf.next", "n", "found(1)", "conf", 4),
     Key("conf.previous", "N", "found(-1)", "conf"),
+    Key("advice.relaunch", "R", "relaunch", "advice", 2),
+    Key("advice.open", "enter", "open_form", "advice", 3),
+    Key("advice.mark", "space", "mark_remedy", "advice", 4),
+    Key("advice.compare", "c", "compare_tried", "advice", 7),
     Key("files.open", "enter", "open", "files", 2),
     Key("files.export", "ctrl+e", "export", "files", 3),
     Key("files.edit", "e", "edit", "files", 4),
@@ -205,6 +210,8 @@ KEYS: tuple[Key, ...] = (
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
     Key("launch.schedule", "f2", "schedule", "launch", 5),
     Key("launch.difference", "f4", "difference", "launch"),
+    Key("launch.fix", "f7", "fix", "launch", 7),
+    Key("launch.warning", "f8", "next_warning", "launch"),
     Key("launch.save", "f6,ctrl+o", "save", "launch", 7),
     Key("launch.edit", "ctrl+e", "edit", "launch"),
     Key("launch.cancel", "escape", "cancel", "launch", 2),

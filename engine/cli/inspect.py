@@ -153,6 +153,8 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
     }
     if record.stored is None:
         rows[1:1] = [(say(f"fact.{name}"), text) for name, text in said.items() if text]
+    for identity, event in record.findings.items():
+        rows.append((say("fact.finding"), f"{identity} {event.get('title', '')}"))
     if record.end and record.end.get("message"):
         rows.append((say("fact.message"), str(record.end["message"]).splitlines()[0]))
     died = death.what_is_known(record)

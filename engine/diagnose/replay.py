@@ -73,7 +73,7 @@ class Replay:
             before = shown(seen.gradients.get(part))
             out.append("  " + say("replay.norms", part=part, weight=shown(norm), gradient=before))
         lines = [line for text in out for line in wrap(text, "    ", width)]
-        return lines + (self._table() if self.last else [])
+        return lines + self.table()
 
     def commands(self) -> list[str]:
         """Return the commands that open the stars of extreme flux around their worst pixel."""
@@ -86,7 +86,10 @@ class Replay:
             found.append(shlex.join(words))
         return found
 
-    def _table(self) -> list[str]:
+    def table(self) -> list[str]:
+        """Return the steps before it as text, with a title and a head; nothing where there are none."""
+        if not self.last:
+            return []
         head = [say(f"replay.column.{name}") for name in ("step", "loss", "rate", "norm")]
         rows = [[str(step), shown(loss), shown(rate), shown(norm)] for step, loss, rate, norm in self.last]
         return ["  " + say("replay.last", steps=len(rows)), *(_row(row) for row in [head, *rows])]
