@@ -16,15 +16,20 @@ from tui.widgets.plain import plain
 
 _KEYS = ("run.advice", "advice.relaunch")
 _MOST_TRIED = 2
+_TALL = 32  # rows, as in the app's breakpoints
 
 
-def short_text(finding: Finding) -> Text:
-    """Return one finding in a few lines: the title, and each remedy with the keys that do it, or why."""
+def short_text(finding: Finding, *, low: bool = False) -> Text:
+    """Return one finding in a few lines: the title, and each remedy with the keys that do it, or why.
+
+    On a low screen no reasons: they are on the Advice tab, and the room is the charts'.
+    """
     text = Text().append(f"{GLYPHS[finding.severity]} {finding.title}\n", COLOURS[finding.severity])
     for number, remedy in enumerate(finding.remedies, 1):
         text.append(f"{number}. {remedy.title}", "bold")
         how = "  ".join(f"{key}: {yaml_value(value)}" for key, value in remedy.patch.items())
-        text.append(f"  {how}\n" if how else f"  {remedy.why}\n", "green" if how else "")
+        why = "…" if low else f"  {remedy.why}"
+        text.append(f"  {how}\n" if how else f"{why}\n", "green" if how else "")
     if not finding.remedies:
         # What the run itself said is the best advice there is.
         for name, value in finding.evidence.items():
@@ -49,7 +54,7 @@ class AdviceBox(Quiet):
         self.set_class(bool(tried and not worst), "-tried")
         if not (worst or tried):
             return
-        text = short_text(worst[0]) if worst else Text()
+        text = short_text(worst[0], low=self.app.size.height < _TALL) if worst else Text()
         lines = [plain(one.line()) for one in tried[-_MOST_TRIED:]]
         for line in lines:
             text.append(("\n" if text else "") + line, "green" if line[0] == "✓" else "")
