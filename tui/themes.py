@@ -1,7 +1,7 @@
 """The themes: dark, light, safe for the colour-blind (Okabe and Ito), and the terminal's own sixteen colours.
 
-Charts draw with ANSI indices (`series_colours`); what an index looks like is the theme's matter, so curves
-follow it too. Owns colours only: every pair that is read is checked for contrast by a test.
+Charts draw with ANSI indices (`tui.charts.lines.COLOURS`); what an index looks like is the theme's matter, so
+curves follow it too. Owns colours only: every pair that is read is checked for contrast by a test.
 """
 
 from __future__ import annotations
@@ -109,11 +109,6 @@ def palette(name: str) -> TerminalTheme | None:
     normal, bright = ([_rgb(one) for one in half.split()] for half in _PALETTES[name])
     theme = _OURS[name]
     return TerminalTheme(_rgb(str(theme.background)), _rgb(str(theme.foreground)), normal, bright)
-
-
-def series_colours() -> tuple[int, ...]:
-    """Return the ANSI indices of curves, best told apart first; never red, which is for what went wrong."""
-    return (4, 3, 2, 5, 6, 12, 11, 10, 13, 14)
 
 
 def forced() -> bool:

@@ -9,6 +9,7 @@ import pytest
 from textual.color import Color
 
 from tui import themes
+from tui.charts.lines import COLOURS as CURVES
 from tui.config import THEMES
 from tui.theme import COLOURS
 
@@ -52,16 +53,16 @@ def test_curves_are_seen_and_differ(name: str) -> None:
     palette = themes.palette(name)
     assert palette is not None
     ground = Color(*palette.background_color)
-    colours = [Color(*palette.ansi_colors[index]) for index in (1, *themes.series_colours())]
+    colours = [Color(*palette.ansi_colors[index]) for index in (1, *CURVES)]
     assert all(contrast(colour, ground) >= 3 for colour in colours)
     assert len({colour.rgb for colour in colours}) == len(colours)
-    assert 1 not in themes.series_colours() and 9 not in themes.series_colours(), "red is for what went wrong"
+    assert 1 not in CURVES and 9 not in CURVES, "red is for what went wrong"
 
 
 def test_the_colour_blind_safe_curves_are_those_of_okabe_and_ito() -> None:
     palette = themes.palette("spectui-safe")
     assert palette is not None
-    first = ["#{:02x}{:02x}{:02x}".format(*palette.ansi_colors[i]) for i in themes.series_colours()[:5]]
+    first = ["#{:02x}{:02x}{:02x}".format(*palette.ansi_colors[i]) for i in CURVES[:5]]
     assert first == ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442"]
 
 

@@ -25,7 +25,8 @@ Kind = Literal[
 ]  # fmt: skip
 
 # ANSI indices, so that the palette of the user's terminal rules. No red (1, 9): red is non-finite.
-COLOURS = (2, 3, 4, 5, 6, 10, 11, 12, 13, 14)
+# Best told apart first, whoever looks: Okabe and Ito's five in the safe theme.
+COLOURS = (4, 3, 2, 5, 6, 12, 11, 10, 13, 14)
 LETTERS = ascii_uppercase + ascii_lowercase
 
 
