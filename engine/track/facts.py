@@ -70,6 +70,9 @@ def identity_tags(workspace: Workspace, record: Record) -> dict[str, str]:
         "spectui.parent": str(record.parent or ""),
         "spectui.conf_hash": _hash(record.folder.conf),
     }
+    remedy = identity.get("remedy") or {}
+    if remedy:
+        tags["spectui.remedy"] = f"{remedy.get('finding')}:{remedy.get('number')} {remedy.get('title')}"
     if git.get("commit"):
         tags |= {
             "mlflow.source.git.commit": git["commit"],

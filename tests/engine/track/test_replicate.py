@@ -17,7 +17,7 @@ from engine.conf.load import Resolved, flatten, resolve
 from engine.diagnose import Finding
 from engine.runs import about, find
 from engine.runs.events import EventLog, Tail
-from engine.runs.folder import RunFolder, note_process, write_json
+from engine.runs.folder import RunFolder, create, note_process, write_json
 from engine.runs.process import identify
 from engine.runs.record import Record
 from engine.track import facts, follow, read, replicate, store
@@ -298,6 +298,12 @@ def test_a_wish_to_stop_ends_the_waiting_for_mlflow(
     run = new_run()
     monkeypatch.setattr(closing, "_TRACKING_PATIENCE_SECONDS", 60.0)
     closing.wait_for_tracking(workspace, run, Record(run.path), Slow(), Report(), stop)
+
+
+def test_a_child_says_which_remedy_it_tries(mlflow_store: Workspace, tiny: Callable[..., Resolved]) -> None:
+    remedy = {"finding": "SP102", "number": 2, "title": "Clip"}
+    record = Record(create(mlflow_store, tiny(), remedy=remedy).path)
+    assert facts.identity_tags(mlflow_store, record)["spectui.remedy"] == "SP102:2 Clip"
 
 
 def test_what_a_run_finds_wrong_with_itself_is_a_tag_and_in_its_note(
