@@ -245,7 +245,7 @@ def jumps_of(loss: Trace, norm: Trace) -> list[int]:
 
 
 def _above(trace: Trace) -> list[float]:
-    """Return by how much each block's highest value exceeds the usual of the blocks before, as a logarithm."""
+    """Return by how much each block's highest value exceeds what was usual before it, as a logarithm."""
     return [
         math.log(high / base) if high > 0 and base > 0 else 0.0
         for high, base in zip(trace.high, median_before(trace.mean, _WINDOW), strict=True)
