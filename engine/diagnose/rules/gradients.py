@@ -141,6 +141,8 @@ def spike_that_stays(story: Story) -> Finding | None:
         sudden = median(before[-5:]) < 1.15 * level < median(after[:5])
         if level <= 0 or not sudden or median(after) < level + 2 * noise:
             continue
+        if median(after) < 1.2 * max(running_median(loss.mean[max(0, place - 100) : place], 11)):
+            continue  # as high as it has been before
         later = max(running_median(loss.mean[place:], 7))
         if math.log(median(after[:5]) / level) < 0.5 * math.log(later / level):
             continue  # a climb that goes on, not a jump
