@@ -63,7 +63,10 @@ def jumpiness(values: list[float]) -> float:
         min(abs(b - a), abs(b - c)) if (b - a) * (b - c) > 0 else 0.0
         for a, b, c in zip(values, values[1:], values[2:], strict=False)
     ]
-    return mean(turns) / max(abs(median(values)), 1e-12)
+    size = abs(median(values))
+    if min(values) <= 0:  # a likelihood may be near 0 anywhere: its size is how far it ranges
+        size = max(size, max(values) - min(values))
+    return mean(turns) / max(size, 1e-12)
 
 
 @rule("SP407", yields_to=("SP1", "SP205"))

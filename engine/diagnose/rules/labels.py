@@ -24,7 +24,7 @@ _LOOKS = 10
 @rule(
     "SP501",
     yields_to=("SP1", "SP202", "SP205", "SP206", "SP402", "SP403", "SP404", "SP405", "SP502", "SP503",
-               "SP504", "SP505", "SP407"),
+               "SP504", "SP505", "SP407", "SP701"),
 )  # fmt: skip
 def predicts_the_mean(story: Story) -> Finding | None:
     """The error of every label is the scatter of the label: the network gives everybody the mean."""
