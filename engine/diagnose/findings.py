@@ -10,6 +10,8 @@ from typing import Any, Literal
 from engine.words import say
 
 Severity = Literal["info", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""Worst first."""
 GLYPHS = {"info": "i", "warning": "!", "error": "✗"}
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine import words
-from engine.diagnose.findings import Finding
+from engine.diagnose.findings import SEVERITIES, Finding
 from engine.diagnose.story import Story
 from engine.workspace import Workspace
 
@@ -58,7 +58,7 @@ def rule(
 
     Args:
         identity: the id that its findings have.
-        yields_to: beginnings of ids; when one of those is found, this rule has nothing to add.
+        yields_to: beginnings of ids; when one of those is found, and is as severe, this one is left out.
         words: by language, then by key: the sentences that our catalogues do not have. A key is `title`, or
             a whole one such as `diagnose.evidence.seeing`.
 
@@ -116,10 +116,14 @@ def run(rules: Iterable[Rule], story: Story) -> tuple[list[Finding], list[str]]:
             continue
         yielding |= {finding.id: one.yields_to for finding in mine}
         found += mine
-    ids = {finding.id for finding in found}
 
     def better_said(finding: Finding) -> bool:
-        return any(other != finding.id and other.startswith(yielding[finding.id]) for other in ids)
+        return any(
+            other.id != finding.id
+            and other.id.startswith(yielding[finding.id])
+            and SEVERITIES.index(other.severity) <= SEVERITIES.index(finding.severity)
+            for other in found
+        )
 
     return [finding for finding in found if not (yielding[finding.id] and better_said(finding))], failed
 

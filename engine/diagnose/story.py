@@ -42,16 +42,17 @@ class Trace:
 
     def _add(self, begin: int, end: int) -> None:
         values: array[float] | list[float] = self._curve.values[begin:end]
-        total = sum(values)
-        if not math.isfinite(total):
+        mean = sum(values) / len(values)
+        if not math.isfinite(mean):
             finite = [value for value in values if math.isfinite(value)]
             self.bad += len(values) - len(finite)
             if not finite:
                 return
-            values, total = finite, math.fsum(value / len(finite) for value in finite) * len(finite)
+            values = finite
+            mean = math.fsum(value / len(finite) for value in finite)
         self.first.append(int(self._curve.steps[begin]))
         self.last.append(int(self._curve.steps[end - 1]))
-        self.mean.append(total / len(values))
+        self.mean.append(mean)
         self.low.append(min(values))
         self.high.append(max(values))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine import words
 from engine.diagnose import registry
-from engine.diagnose.findings import Finding
+from engine.diagnose.findings import SEVERITIES, Finding
 from engine.diagnose.remedies import check_patch
 from engine.diagnose.rules import ended, fit, gradients, labels, machine, nonfinite, rate, speed, splits
 from engine.diagnose.rules.conf_alone import of_conf
@@ -27,7 +27,6 @@ FAMILIES = (nonfinite, gradients, rate, fit, labels, splits, speed, machine, end
 
 __all__ = ["FAMILIES", "check_patch", "of_conf", "of_run", "of_story"]
 
-_ORDER = ("error", "warning", "info")
 _SECONDS = 10.0  # how long what the clock alone could change is taken for the same
 _known: weakref.WeakKeyDictionary[Record, tuple[Any, list[Finding]]] = weakref.WeakKeyDictionary()
 
@@ -61,4 +60,4 @@ def of_story(
         Finding("SP000", "info", words.say("diagnose.SP000"), {"message": line}, None)
         for line in [*problems, *failed]
     ]
-    return sorted(found, key=lambda f: (_ORDER.index(f.severity), -f.confidence, f.id))
+    return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), -f.confidence, f.id))

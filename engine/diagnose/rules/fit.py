@@ -17,7 +17,7 @@ _TURNED, _LEARNS = 1.15, 0.94
 _NOTHING, _EPOCHS = 0.2, 4
 
 
-@rule("SP406", yields_to=("SP1", "SP205", "SP407"))
+@rule("SP406", yields_to=("SP1", "SP205"))
 def swings(story: Story) -> Finding | None:
     """The validation loss swings wildly where the training loss does not: BatchNorm with small batches."""
     val = [v for _, v in story.val]
@@ -63,7 +63,10 @@ def jumpiness(values: list[float]) -> float:
         min(abs(b - a), abs(b - c)) if (b - a) * (b - c) > 0 else 0.0
         for a, b, c in zip(values, values[1:], values[2:], strict=False)
     ]
-    return mean(turns) / max(abs(median(values)), 1e-12)
+    size = abs(median(values))
+    if min(values) <= 0:  # a likelihood may be near 0 anywhere: its size is how far it ranges
+        size = max(size, max(values) - min(values))
+    return mean(turns) / max(size, 1e-12)
 
 
 @rule("SP407", yields_to=("SP1", "SP205"))
@@ -78,7 +81,8 @@ def overfitted(story: Story) -> Finding | None:
     end = median([v for _, v in val[-3:]])
     first = val[0][1]
     size = max(abs(lowest), first - lowest, 1e-12)
-    if after < max(3, len(val) // 10) or end - lowest < (_TURNED - 1) * size:
+    swing = 2 * jumpiness([v for _, v in val]) * abs(median([v for _, v in val]))
+    if after < max(3, len(val) // 10) or end - lowest < max((_TURNED - 1) * size, swing):
         return None
     then, now = train.get(step), story.train[-1][1] if story.train else None
     if then is None or now is None or now > then - (1 - _LEARNS) * abs(then):

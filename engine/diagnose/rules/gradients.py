@@ -141,6 +141,8 @@ def spike_that_stays(story: Story) -> Finding | None:
         sudden = median(before[-5:]) < 1.15 * level < median(after[:5])
         if level <= 0 or not sudden or median(after) < level + 2 * noise:
             continue
+        if median(after) < 1.2 * max(running_median(loss.mean[max(0, place - 100) : place], 11)):
+            continue  # as high as it has been before
         later = max(running_median(loss.mean[place:], 7))
         if math.log(median(after[:5]) / level) < 0.5 * math.log(later / level):
             continue  # a climb that goes on, not a jump
@@ -245,7 +247,7 @@ def jumps_of(loss: Trace, norm: Trace) -> list[int]:
 
 
 def _above(trace: Trace) -> list[float]:
-    """Return by how much the highest of each block exceeds the usual of those before, as a logarithm."""
+    """Return by how much each block's highest value exceeds what was usual before it, as a logarithm."""
     return [
         math.log(high / base) if high > 0 and base > 0 else 0.0
         for high, base in zip(trace.high, median_before(trace.mean, _WINDOW), strict=True)

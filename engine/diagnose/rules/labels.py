@@ -17,14 +17,14 @@ _STILL = 0.995
 _UNEQUAL = 10.0
 _BEYOND, _PILED, _CONSTANT = 0.2, 0.08, 0.05
 _AT_A_BOUND = 0.03
-_OUTLIER, _LEADS, _AGAIN = 10.0, 0.25, 0.8
+_OUTLIER, _SCATTERS, _AHEAD, _LEADS, _AGAIN = 10.0, 8.0, 3.0, 0.25, 0.8
 _LOOKS = 10
 
 
 @rule(
     "SP501",
     yields_to=("SP1", "SP202", "SP205", "SP206", "SP402", "SP403", "SP404", "SP405", "SP502", "SP503",
-               "SP504", "SP505", "SP407"),
+               "SP504", "SP505", "SP407", "SP701"),
 )  # fmt: skip
 def predicts_the_mean(story: Story) -> Finding | None:
     """The error of every label is the scatter of the label: the network gives everybody the mean."""
@@ -141,7 +141,9 @@ def bad_stars(story: Story) -> Finding | None:
     errors: dict[str, float] = {}
     for look in looks:
         for obsid, error, share in zip(look["obsids"], look["errors"], look["share"], strict=True):
-            if error > _OUTLIER * max(look["typical"], 1e-9) and share > _LEADS / 2:
+            ahead = error > _AHEAD * look["errors"][-1] or len(look["errors"]) < 3
+            far = error > max(_SCATTERS, _OUTLIER * look["typical"])
+            if far and ahead and share > _LEADS / 2:
                 counts[obsid] = counts.get(obsid, 0) + 1
                 shares[obsid], errors[obsid] = share, error
     again = [obsid for obsid, count in counts.items() if count >= _AGAIN * len(looks)]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_left
 
 from engine.diagnose import remedies
 from engine.diagnose.findings import Finding, Severity
-from engine.diagnose.measure import median
+from engine.diagnose.measure import median, running_median
 from engine.diagnose.registry import rule
 from engine.diagnose.rules.telling import found, percent
 from engine.diagnose.story import Story
 
 _LEAST = 5
 _WAITS, _WAITS_LONG = 0.3, 0.5
-_LEAST_PACE, _SLOWER, _SLOW_SECONDS = 12, 2.0, 3.0
+_LEAST_PACE, _EDGE, _SLOWER, _SLOW_SECONDS = 12, 4, 2.0, 3.0
 _MEMORY_MB, _MEMORY_SHARE = 100.0, 0.1
 
 
@@ -52,13 +53,19 @@ def slowed_down(story: Story) -> Finding | None:
     pace = story.trace("samples_per_second")
     if len(pace) < _LEAST_PACE:
         return None
-    best, place = 0.0, 0
-    edge = max(4, len(pace) // 8)
-    for cut in range(edge, len(pace) - edge + 1):
-        ratio = median(pace.mean[:cut]) / max(median(pace.mean[cut:]), 1e-9)
-        if ratio > best:
-            best, place = ratio, cut
+    level = running_median(pace.mean, 5)
+    limit = math.sqrt(max(max(level), 1e-9) * max(min(level), 1e-9))
+    # records come by time, so the slow part has most of them: cut where fewest lie on the wrong side
+    wrong = sum(value > limit for value in pace.mean)
+    fewest, place = wrong, 0
+    for cut, value in enumerate(pace.mean, 1):
+        wrong += -1 if value > limit else 1
+        if wrong < fewest and _EDGE <= cut <= len(pace) - _EDGE:
+            fewest, place = wrong, cut
+    if not place:
+        return None
     before, after = pace.mean[:place], pace.mean[place:]
+    best = median(before) / max(median(after), 1e-9)
     slow = sum(value < median(before) / _SLOWER for value in after) / max(1, len(after))
     fast = sum(value > median(after) * _SLOWER**0.5 for value in before) / max(1, len(before))
     if best < _SLOWER or slow < 0.8 or fast < 0.8:

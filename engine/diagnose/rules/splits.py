@@ -115,8 +115,8 @@ def too_good(story: Story) -> Finding | None:
     """The validation loss is far below the training loss, farther than dropout or augmentation explain."""
     val, train = story.val, dict(story.train)
     pairs = [(step, value, train[step]) for step, value in val if step in train]
-    if len(pairs) < _EVALUATIONS:
-        return None
+    if len(pairs) < _EVALUATIONS or story.setting("training.loss") == "gaussian_nll":
+        return None  # the ratio of two likelihoods says nothing
     late = pairs[len(pairs) // 2 :]
     of_val, of_train = median([v for _, v, _ in late]), median([t for _, _, t in late])
     if of_val <= 0 or of_train <= 0:

@@ -1,7 +1,7 @@
 """Real runs, healthy and sick, made by the engine and kept as events: what the rules are tried on.
 
 `python -m tests.engine.diagnose.gallery OUT [NAME…]` makes them again: one `NAME.jsonl.gz` each, whose first
-line has the conf and the last lines of the log. GALLERY_SEED=N makes them of other stars and weights.
+line has the conf (YAML) and the last lines of the log. GALLERY_SEED=N makes them of other stars and weights.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def make(case: Case, root: Path, tables: Path, out: Path) -> int:
     run = RunFolder(folder)
     log = run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else []
     record = Record(folder)
-    head: dict[str, Any] = {"conf": record.conf(), "log": log[-_LOG_LINES:]}
+    head: dict[str, Any] = {"conf": to_yaml(record.conf()), "log": log[-_LOG_LINES:]}
     path = out / f"{case.name}.jsonl.gz"
     kept = (head, *(_short(event) for event in Tail(run.events).poll()))
     lines = [json.dumps(writable(one), separators=(",", ":")) for one in kept]
@@ -177,7 +177,7 @@ def opened(path: Path, root: Path, **given: Any) -> Story:
     about = json.loads(head)
     run = RunFolder(workspace.runs / case.name)
     run.path.mkdir(parents=True)
-    run.conf.write_text(to_yaml(about["conf"]), encoding="utf-8")
+    run.conf.write_text(about["conf"], encoding="utf-8")
     run.log.write_text("\n".join(about["log"]) + "\n", encoding="utf-8")
     lines = [line for line in events if '"kind":"end"' not in line] if case.alive_after else events
     run.events.write_text("\n".join(lines) + "\n", encoding="utf-8")
