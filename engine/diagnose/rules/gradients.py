@@ -174,7 +174,7 @@ def spike_that_stays(story: Story) -> Finding | None:
         )
     )
     ends = (step, loss.last[-1])
-    return found("SP204", "warning", min(0.95, 0.5 + ratio / 10), evidence, ends, cures, step=step)
+    return found("SP204", "error", min(0.95, 0.5 + ratio / 10), evidence, ends, cures, step=step)
 
 
 @rule("SP205", yields_to=("SP1", "SP204"))
