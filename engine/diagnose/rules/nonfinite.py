@@ -168,19 +168,24 @@ def _guide(
     robust = remedies.scale_robustly(conf)
     norms = remedies.layer_norm(story.workspace, conf)
     huge = bad is not None and bad.gradient_norm is not None and not math.isfinite(bad.gradient_norm)
-    scored: list[tuple[float, Remedy | None]] = [
-        (0.6, norms),
-        (0.5 + 0.4 * wild, inputs),
-        (0.4 + 0.05 * (climb or huge), gradients),
-        (0.2 + 0.05 * climb + 0.6 * reckless, lower),
-        (0.1, robust if robust is not None and robust.patch != inputs.patch else None),
-    ]
+    first: tuple[Remedy, ...] = ()
     if half:
-        scored += [
-            (1.0, remedies.precision(conf, "bf16", "to_bf16")),
-            (0.95, remedies.precision(conf, "fp32", "to_fp32")),
-        ]
-    return remedies.ranked(scored)
+        first = remedies.ranked(
+            (
+                (1.0, remedies.precision(conf, "bf16", "to_bf16")),
+                (0.9, remedies.precision(conf, "fp32", "to_fp32")),
+            )
+        )
+    guide = remedies.of_guide(
+        (0.6, norms), (0.5 + 0.4 * wild, inputs), (0.4 + 0.05 * (climb or huge), gradients)
+    )
+    others = remedies.ranked(
+        (
+            (0.5, lower),
+            (0.1, robust if robust is not None and robust.patch != inputs.patch else None),
+        )
+    )
+    return (*first, *guide, *others)
 
 
 def _lowest(story: Story) -> float | None:
