@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from engine.conf.tree import get
 from engine.diagnose import remedies
 from engine.diagnose.findings import Finding, Remedy
 from engine.diagnose.measure import median
@@ -195,9 +194,3 @@ def _lowest(story: Story) -> float | None:
 def _flux(star: dict[str, object]) -> str:
     """Return the most extreme flux of the batch in words of numbers."""
     return f"{star['flux']:.4g} @ {star['wavelength']:.1f} Å ({star['branch']}, {star['obsid']})"
-
-
-def clipping(story: Story) -> float | None:
-    """Return the gradient norm that is clipped at, None when none is."""
-    value = get(story.conf, "training.gradient_clip_val")
-    return float(value) if value is not None and story.setting("training.gradient_clip") != "value" else None
