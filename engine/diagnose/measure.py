@@ -1,4 +1,4 @@
-"""Small measures of a row of numbers: middle, scatter, slope. Plain Python; knows nothing of runs."""
+"""Small measures of a row of numbers: middle, scatter, swing. Plain Python; knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -51,16 +51,6 @@ def median_before(values: Sequence[float], width: int) -> list[float]:
         if place >= width:
             del window[bisect_left(window, values[place - width])]
     return middles
-
-
-def slope(values: Sequence[float]) -> float:
-    """Return the change per value of the straight line through evenly spaced values."""
-    count = len(values)
-    if count < 2:
-        return 0.0
-    centre, middle = (count - 1) / 2, mean(values)
-    top = sum((place - centre) * (value - middle) for place, value in enumerate(values))
-    return top / (count * (count * count - 1) / 12)
 
 
 def swing(values: Sequence[float]) -> float:

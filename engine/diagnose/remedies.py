@@ -37,6 +37,11 @@ def ranked(scored: Iterable[tuple[float, Remedy | None]]) -> tuple[Remedy, ...]:
     return tuple(remedy for _, remedy in there)
 
 
+def of_guide(*scored: tuple[float, Remedy]) -> tuple[Remedy, ...]:
+    """Return the guide's own remedies by score: first of all, and told also where no key does them."""
+    return tuple(remedy for _, remedy in sorted(scored, key=lambda pair: -pair[0]))
+
+
 def remedy(name: str, patch: dict[str, Any] | None = None, **words: Any) -> Remedy:
     """Return the remedy whose title and reason the catalogues have under a name."""
     return Remedy(say(f"diagnose.{name}"), say(f"diagnose.{name}_why", **words), patch or {})

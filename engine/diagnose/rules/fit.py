@@ -40,14 +40,14 @@ def swings(story: Story) -> Finding | None:
         "norm": norm if key is not None else None,
     }
     stars = story.data.get("train")
-    cures = remedies.ranked(
-        (
-            (0.7 if tied else 0.2, remedies.layer_norm(story.workspace, story.conf)),
-            (0.6 if tied else 0.1, remedies.norm_momentum(story.workspace, story.conf)),
-            (0.5, remedies.larger_batch(story.conf, stars if isinstance(stars, int) else None)),
-            (0.3 if tied else 0.4, remedies.lower_rate(story.conf, "lower_rate_swings")),
-        )
+    batches = remedies.larger_batch(story.conf, stars if isinstance(stars, int) else None)
+    guide = remedies.of_guide(
+        (0.7, remedies.layer_norm(story.workspace, story.conf)),
+        (0.6, remedies.norm_momentum(story.workspace, story.conf)),
+        (0.5, batches),
     )
+    slower = remedies.lower_rate(story.conf, "lower_rate_swings")
+    cures = (*guide, slower) if tied else (slower, batches)
     steps = (story.val[begin][0], story.val[-1][0])
     sure = 0.55 + 0.2 * tied + 0.15 * small
     severity: Severity = "warning" if (tied or small) else "info"

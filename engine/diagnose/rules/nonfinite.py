@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from engine.conf.tree import get
 from engine.diagnose import remedies
 from engine.diagnose.findings import Finding, Remedy
 from engine.diagnose.measure import median
@@ -168,19 +167,24 @@ def _guide(
     robust = remedies.scale_robustly(conf)
     norms = remedies.layer_norm(story.workspace, conf)
     huge = bad is not None and bad.gradient_norm is not None and not math.isfinite(bad.gradient_norm)
-    scored: list[tuple[float, Remedy | None]] = [
-        (0.6, norms),
-        (0.5 + 0.4 * wild, inputs),
-        (0.4 + 0.05 * (climb or huge), gradients),
-        (0.2 + 0.05 * climb + 0.6 * reckless, lower),
-        (0.1, robust if robust is not None and robust.patch != inputs.patch else None),
-    ]
+    first: tuple[Remedy, ...] = ()
     if half:
-        scored += [
-            (1.0, remedies.precision(conf, "bf16", "to_bf16")),
-            (0.95, remedies.precision(conf, "fp32", "to_fp32")),
-        ]
-    return remedies.ranked(scored)
+        first = remedies.ranked(
+            (
+                (1.0, remedies.precision(conf, "bf16", "to_bf16")),
+                (0.9, remedies.precision(conf, "fp32", "to_fp32")),
+            )
+        )
+    guide = remedies.of_guide(
+        (0.6, norms), (0.5 + 0.4 * wild, inputs), (0.4 + 0.05 * (climb or huge), gradients)
+    )
+    others = remedies.ranked(
+        (
+            (0.5, lower),
+            (0.1, robust if robust is not None and robust.patch != inputs.patch else None),
+        )
+    )
+    return (*first, *guide, *others)
 
 
 def _lowest(story: Story) -> float | None:
@@ -190,9 +194,3 @@ def _lowest(story: Story) -> float | None:
 def _flux(star: dict[str, object]) -> str:
     """Return the most extreme flux of the batch in words of numbers."""
     return f"{star['flux']:.4g} @ {star['wavelength']:.1f} Å ({star['branch']}, {star['obsid']})"
-
-
-def clipping(story: Story) -> float | None:
-    """Return the gradient norm that is clipped at, None when none is."""
-    value = get(story.conf, "training.gradient_clip_val")
-    return float(value) if value is not None and story.setting("training.gradient_clip") != "value" else None

@@ -101,7 +101,7 @@ def test_a_run_that_diverges_is_red_marked_and_explained(
     shown.press(CTRL_S)
     shown.sees("starting")
     shown.sees("! diverged", seconds=90)
-    remedies = ["Lower the learning rate", "Clip the inputs", "Turn gradient clipping on"]
+    remedies = ["Use LayerNorm in place of BatchNorm", "Clip the inputs", "Turn gradient clipping on"]
     shown.sees(*(f"{number}. {title}" for number, title in enumerate(remedies, 1)))
     shown.sees("✗", "loss", "@", "training.gradient_clip_val: 1.0")
     assert shown.is_red("! diverged")
