@@ -329,9 +329,8 @@ class SpectuiApp(App[None]):
         """Do what the key with this id does: a click on the key bar."""
         key = next((key for key in keys.KEYS if key.id == identity), None)
         if key is not None:
-            inside = [] if self.screen.focused is None else self.screen.focused.ancestors_with_self
-            place = next((one for one in inside if getattr(one, "where", "") == key.where), self.screen)
-            await self.run_action(key.action, self if key.where == "app" else place)
+            pane = keys.pane_of(self.screen.focused) if key.where in keys.IN_A_RUN else None
+            await self.run_action(key.action, self if key.where == "app" else pane or self.screen)
 
     def action_theme(self, name: str, kept: bool = True) -> None:
         """Change the colours, charts and all, and keep the choice."""

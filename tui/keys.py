@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.keys import _character_to_key
 
 from engine.errors import BadInput
@@ -365,6 +366,12 @@ def bar(where: str) -> list[Key]:
         back = next(key for key in KEYS if key.id == "app.back")
         ranked = [back if key.id == "app.quit" else key for key in ranked]
     return sorted(ranked, key=lambda key: key.rank)
+
+
+def pane_of(focused: DOMNode | None) -> DOMNode | None:
+    """Return the tab of a run that has keys of its own and the focus; None where there is none."""
+    inside = () if focused is None else focused.ancestors_with_self
+    return next((node for node in inside if getattr(node, "where", "") in IN_A_RUN), None)
 
 
 def pretty(key: str) -> str:

@@ -285,3 +285,17 @@ async def test_the_form_warns_before_launch_and_a_key_sets_the_fix(opened: Any, 
         await glass.until(lambda: row.text == "1")
         await glass.until(lambda: "SP302" not in glass.text())
         glass.fits()
+
+
+async def test_help_the_key_bar_and_the_palette_know_the_keys_of_the_tab(make_run: Any, opened: Any) -> None:
+    make_run("diverged", sets=SICK)
+    async with opened(LARGE) as glass:
+        pane = await open_advice(glass)
+        await glass.press("j")
+        await glass.pilot.click(offset=glass.place_of("space mark"))
+        await glass.until(lambda: pane.marked)
+        await glass.press("question_mark")
+        await glass.sees(say("help.place.advice"), "a small race")
+        await glass.press("escape", "colon")
+        await glass.type("relaunch")
+        await glass.sees(f"{say('key.advice.relaunch')}  (R)")

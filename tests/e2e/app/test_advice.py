@@ -80,7 +80,7 @@ def relaunch_by_keys(shown: Any, workspace: Path, sick: str, state: str, finding
     shown.press(ESC)
     shown.sees(f"✓ {finding}:", "helped", "c compares")
     shown.press("c")
-    shown.sees(parent.name[-4:], child.name[-4:])
+    shown.sees("b baseline", parent.name[-4:], child.name[-4:])
     shown.press("q")
     assert shown.ends() == 0 and shown.is_restored()
     (kept,) = (parent / "remedies").glob("*.json")
