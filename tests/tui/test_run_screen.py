@@ -148,9 +148,10 @@ async def test_a_diverged_run_is_marked_and_explained_beside_its_chart(make_run:
         await glass.press("a")
         await glass.sees("SP102", "last finite loss: 0.31", "gradient norm: nan", "1001, 1008", "Advice (1)")
         await glass.press("end")
-        await glass.sees("has no such setting; take FreqInceptionLNet (model.name)")
+        await glass.sees("+ data.continuum_scaler", "robust")
         await glass.press("home", "j")
-        await glass.until(lambda: glass.row("▸").strip().startswith("▸   ◇ 1. "))
+        await glass.sees("has no such setting; take FreqInceptionLNet")
+        await glass.until(lambda: glass.row("▸").strip().startswith("▸     1. "))
 
 
 async def test_with_a_network_that_has_the_switch_the_remedy_names_it(make_run: Any, opened: Any) -> None:
