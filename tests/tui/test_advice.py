@@ -295,7 +295,7 @@ async def test_help_the_key_bar_and_the_palette_know_the_keys_of_the_tab(make_ru
         await glass.pilot.click(offset=glass.place_of("space mark"))
         await glass.until(lambda: pane.marked)
         await glass.press("question_mark")
-        await glass.sees(say("help.place.advice"), "a small race")
+        await glass.sees(say("help.place.advice"), "relaunch the run at once as a child")
         await glass.press("escape", "colon")
         await glass.type("relaunch")
         await glass.sees(f"{say('key.advice.relaunch')}  (R)")
