@@ -118,9 +118,10 @@ def build(program: str) -> Parser:
     runs.add_argument("--limit", metavar="N", type=_count, help=say("cli.limit"))
     runs.add_argument("--csv", action="store_true", help=say("cli.csv"))
     add("show", "inspect:show", json=True).add_argument("run", metavar="RUN", help=say("cli.run"))
-    watch = add("watch", "inspect:watch", json=True)
+    watch = add("watch", "watching:watch", json=True)
     watch.add_argument("run", metavar="RUN", help=say("cli.run"))
     watch.add_argument("--until-bad", action="store_true", help=say("cli.until_bad"))
+    watch.add_argument("--severity", choices=("error", "warning", "info"), help=say("cli.severity"))
     compare = add("compare", "comparing:compare", json=True)
     compare.add_argument("runs", nargs="+", metavar="RUN", help=say("cli.run"))
     compare.add_argument("--baseline", metavar="RUN", help=say("cli.baseline"))
@@ -132,7 +133,7 @@ def build(program: str) -> Parser:
     shown.add_argument("--figure", metavar="FILE", help=say("cli.compare_figure"))
     compare.add_argument("--quantity", metavar="K", help=say("cli.quantity"))
     compare.add_argument("--log", action="store_true", help=say("cli.log_y"))
-    diagnose = add("diagnose", "inspect:diagnose", json=True)
+    diagnose = add("diagnose", "advising:diagnose", json=True)
     diagnose.add_argument("what", metavar="RUN|CONF", help=say("cli.run_or_conf"))
 
     _queue_verbs(add("queue", "queueing:show", json=True))
@@ -279,6 +280,12 @@ def _add_acts(add: Callable[..., argparse.ArgumentParser]) -> None:
     rerun.add_argument("--set", action="append", default=[], dest="sets", metavar="K=V", help=say("cli.set"))
     rerun.add_argument("--name", metavar="NAME", help=say("cli.model_id"))
     rerun.add_argument("--from-weights", action="store_true", help=say("cli.from_weights"))
+    rerun.add_argument(
+        "--remedy", action="append", default=[], dest="remedies", metavar="SP102:2", help=say("cli.remedy")
+    )
+    rerun.add_argument(
+        "--from", dest="start_from", choices=("scratch", "last", "best"), help=say("cli.start_from")
+    )
     rerun.add_argument("--queue", action="store_true", help=say("cli.queue"))
     rerun.add_argument("--foreground", action="store_true", help=say("cli.foreground"))
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from engine.words import say
 
 Severity = Literal["info", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""Worst first."""
 GLYPHS = {"info": "i", "warning": "!", "error": "✗"}
 
 
@@ -32,6 +34,8 @@ class Finding:
     evidence: dict[str, Any]
     steps: tuple[int, int] | None
     remedies: tuple[Remedy, ...] = ()
+    confidence: float = 1.0
+    """How sure the rule is, from 0 to 1."""
 
     def plain(self) -> dict[str, Any]:
         """Return the finding in the JSON form of the command line."""
@@ -42,6 +46,7 @@ class Finding:
             "evidence": self.evidence,
             "steps": list(self.steps) if self.steps else None,
             "remedies": [{"title": r.title, "why": r.why, "patch": r.patch} for r in self.remedies],
+            "confidence": round(self.confidence, 2),
         }
 
     def lines(self, width: int = 80) -> list[str]:

@@ -67,6 +67,8 @@ class Learner:
         self.began = state.random.quick()
         self.norms_P: Tensor | None = None
         """Gradient norms of the parameters that have one, in order, at the step that was just made."""
+        self.norms_before_P: Tensor | None = None
+        """The same at the step before."""
         self._buffers = [b for b in state.network.buffers() if b.is_floating_point()]
         self._kept = [b.clone() for b in self._buffers]
         self._loss: Tensor | None = None
@@ -110,6 +112,7 @@ class Learner:
             divisor = torch.where(weight > 0, weight, 1.0)
             loss = loss / divisor
             torch._foreach_mul_(gradients, (self.ranks.world / divisor).to(gradients[0].dtype))
+        self.norms_before_P = self.norms_P
         self.norms_P = torch.stack(torch._foreach_norm(gradients))
         return Gradient(loss, weight, torch.linalg.vector_norm(self.norms_P))
 

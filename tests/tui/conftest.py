@@ -374,6 +374,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (
         "engine.runs.record",
         "engine.cli.text",
+        "engine.diagnose.story",
         "tui.widgets.run_columns",
         "tui.widgets.run_header",
         "tui.since",

@@ -60,6 +60,7 @@ async def test_runs_and_their_tabs(history: Any, opened: Any, drawn: Any, size: 
             await glass.sees(history[state].run_id)
             if state != "starting":
                 await glass.until(lambda: glass.braille() > 10)
+            await glass.until(lambda: glass.app.screen.told.conf)
             drawn(glass, f"run-{state}")
             if state == "diverged":
                 for tab in ("log", "conf", "advice", "predictions", "files"):
