@@ -98,7 +98,7 @@ async def test_the_form(counted: None, opened: Any, drawn: Any, size: tuple[int,
         await glass.press("2", "n")
         await glass.until(lambda: glass.app.screen.where == "launch")
         await glass.press("backspace", "x")
-        await glass.sees("3,748,372")
+        await glass.sees("3,748,372", say("launch.was", value="demo"))
         drawn(glass, "launch")
 
 
