@@ -82,6 +82,19 @@ def unwrap(network: nn.Module) -> nn.Module:
         network = inner
 
 
+def take_auxiliary(network: nn.Module) -> Tensor | None:
+    """Return, and forget, the loss that a network adds to that of its labels; None when it has none.
+
+    A network that has one sets its attribute `auxiliary_loss` at every forward pass in training, and to None
+    in evaluation.
+    """
+    inner = unwrap(network)
+    found: Tensor | None = getattr(inner, "auxiliary_loss", None)
+    if found is not None:
+        inner.auxiliary_loss = None  # type: ignore[assignment]
+    return found
+
+
 def check_output(y: Any, batch: int, labels: int, *, name: str = "") -> Tensor:
     """Return the output of a network when it is a floating tensor [batch, labels], or the first of two such.
 
@@ -212,6 +225,7 @@ def idle_parameters(network: nn.Module, points: int) -> list[str]:
             total = torch.stack([one.sum() for one in y]).sum() if isinstance(y, tuple) else y.sum()
             gradients = torch.autograd.grad(total, [p for _, p in named], allow_unused=True)
     finally:
+        take_auxiliary(network)
         network.train(was)
         with torch.no_grad():
             for buffer, kept in buffers:

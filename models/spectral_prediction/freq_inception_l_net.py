@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from models import register_model
 from models.parts.attention import SqueezeExcite
+from models.parts.dead import biases_before_norm
 from models.parts.norms import ChannelNorm
+from models.parts.recurrent import OneStep
 
 
 class NormalizationSettings(TypedDict, total=False):
@@ -111,11 +113,15 @@ class FreqInceptionLNet(nn.Module):
     The continuum goes through an FFT and three convolutions over the frequencies; the normalized spectrum
     through four blocks of parallel convolutions with channel attention. The LSTM reads a sequence of one
     step, as published: its recurrent matrices and forget gates (41 % of all parameters) get no gradient.
+    `layout: repaired` has gates that compute the same without them; the published one is the default here,
+    for people come with its weights and its size. With norm_type bn the biases of convolutions get no
+    gradient either.
 
     Takes continuum and normalized spectrum, [B, L] each; gives [B, T]. 3,748,372 parameters with 4 labels,
-    whatever the number of points.
+    whatever the number of points; 2,203,156 repaired.
 
     Args:
+        layout: faithful, as published, or repaired, without the parts of the LSTM that never learn.
         normalization_settings: which normalisation follows the convolutions and the layers of the head.
         frequency_branch: sizes of the branch over the continuum.
         inception_branch: sizes of the branch over the normalized spectrum.
@@ -127,6 +133,7 @@ class FreqInceptionLNet(nn.Module):
     def __init__(
         self,
         labels: int,
+        layout: Literal["faithful", "repaired"] = "faithful",
         normalization_settings: NormalizationSettings | None = None,
         frequency_branch: FrequencyBranch | None = None,
         inception_branch: InceptionBranch | None = None,
@@ -146,16 +153,26 @@ class FreqInceptionLNet(nn.Module):
         self.inception = InceptionEncoder(inception, norm)
         self.fusion = nn.Dropout(fusion["dropout"])
         layers, width = sequence["lstm_layers"], sequence["lstm_hidden_dim"]
-        self.sequence = nn.LSTM(
-            frequency["mlp_output_dim"] + self.inception.features, width, layers, batch_first=True,
-            bidirectional=True, dropout=sequence["lstm_dropout"] if layers > 1 else 0.0)
+        features = frequency["mlp_output_dim"] + self.inception.features
+        self.sequence: nn.LSTM | OneStep
+        if layout == "repaired":
+            self.sequence = OneStep(features, width, layers, sequence["lstm_dropout"])
+        else:
+            self.sequence = nn.LSTM(
+                features, width, layers, batch_first=True, bidirectional=True,
+                dropout=sequence["lstm_dropout"] if layers > 1 else 0.0)
         self.head = _prediction_head(2 * width, labels, head, norm)
+        self.dead = biases_before_norm(self) + (("sequence.weight_hh_*",) if layout == "faithful" else ())
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:
         """Return the scaled labels [B, T]."""
         joined_BD = torch.cat((self.frequency(continuum_BL), self.inception(normalized_BL)), dim=1)
-        steps_B1D, _ = self.sequence(self.fusion(joined_BD)[:, None, :])
-        y_BT: Tensor = self.head(steps_B1D[:, 0, :])
+        joined_BD = self.fusion(joined_BD)
+        if isinstance(self.sequence, nn.LSTM):
+            read_BD = self.sequence(joined_BD[:, None, :])[0][:, 0, :]
+        else:
+            read_BD = self.sequence(joined_BD)
+        y_BT: Tensor = self.head(read_BD)
         return y_BT
 
 
