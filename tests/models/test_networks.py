@@ -24,9 +24,9 @@ def test_every_network_survives_bfloat16_autocast(name: str) -> None:
     call = contract.adapter(network)
     continuum_BL, normalized_BL = torch.rand(2, POINTS), torch.rand(2, POINTS)
     with torch.no_grad():
-        wide = call(continuum_BL, normalized_BL)
+        wide = contract.check_output(call(continuum_BL, normalized_BL), 2, LABELS)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            half = call(continuum_BL, normalized_BL)
+            half = contract.check_output(call(continuum_BL, normalized_BL), 2, LABELS)
     torch.testing.assert_close(half.float(), wide, rtol=0.1, atol=0.1)
 
 

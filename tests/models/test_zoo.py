@@ -27,6 +27,21 @@ SIZES: list[tuple[str, Fields, int]] = [
     ("MLP", {"hidden": [512]}, 4_815_364),
     ("MPBDNet", FAITHFUL, 12_055_476),
     ("TwoBranchTeffNet", FAITHFUL, 1_727_876),
+    ("DualPyramidNet", FAITHFUL, 444_984),
+    ("DualPyramidNet", {"version": "v2", **FAITHFUL}, 781_508),
+    ("DualSpectralNet", FAITHFUL, 1_917_724),
+    ("DualSpectralNet", {"version": "v2", **FAITHFUL}, 321_232),
+    ("MSST", FAITHFUL, 1_060_868),
+    ("DualBranchMoENet", FAITHFUL, 1_067_404),
+    ("LargeKernelConvNet", FAITHFUL, 3_122_072),
+    ("LargeKernelConvNet", {"spectra": "lines", **FAITHFUL}, 2_978_584),
+    ("CustomFusionNet", {"version": "v1", **FAITHFUL}, 4_724_612),
+    ("CustomFusionNet", {"version": "v2", **FAITHFUL}, 4_930_200),
+    ("CustomFusionNet", {"version": "v3", **FAITHFUL}, 2_850_982),
+    ("CustomFusionNet", {"version": "v4", **FAITHFUL}, 284_188),
+    # the sums of the layers that papers describe
+    ("StarNet", {}, 4_830_648),
+    ("RRNet", {}, 2_609_212),
 ]
 
 VARIANTS: list[tuple[str, Fields]] = [
@@ -39,6 +54,20 @@ VARIANTS: list[tuple[str, Fields]] = [
     ("MPBDNet", FAITHFUL),
     ("MPBDNet", {"batch_norm": False, "sigmas": True}),
     ("TwoBranchTeffNet", FAITHFUL),
+    ("DualPyramidNet", FAITHFUL),
+    ("DualPyramidNet", {"version": "v2"}),
+    ("DualPyramidNet", {"version": "v2", **FAITHFUL}),
+    ("DualSpectralNet", FAITHFUL),
+    ("DualSpectralNet", {"version": "v2"}),
+    ("DualSpectralNet", {"version": "v2", **FAITHFUL}),
+    ("MSST", FAITHFUL),
+    ("DualBranchMoENet", {"balance": 0.01, **FAITHFUL}),
+    ("LargeKernelConvNet", FAITHFUL),
+    ("LargeKernelConvNet", {"spectra": "lines"}),
+    *[("CustomFusionNet", {"version": f"v{number}"}) for number in (1, 2, 3)],
+    *[("CustomFusionNet", {"version": f"v{number}", **FAITHFUL}) for number in (1, 4)],
+    ("RRNet", FAITHFUL),
+    ("RRNet", {"sigmas": False}),
 ]
 GRID = [(points, labels) for points in (256, 2000, 3721, 4700, 4802) for labels in (1, 3, 4)]
 
