@@ -65,6 +65,26 @@ def test_a_group_overrides_single_keys_of_the_published_sizes() -> None:
     assert contract.count_parts(network)["head"] == 512 * 32 + 32 + 64 + 32 * 4 + 4
 
 
+@pytest.mark.parametrize("norm_type", ["ln", "bn"])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_channels_side_by_side_compute_what_the_blocks_do_in_turn(norm_type: str, pooled: bool) -> None:
+    blocks = [
+        {"out_channels_per_path": {3: 4, 5: 4}, "pool_size": 3},
+        {"out_channels_per_path": {7: 6}, "use_pooling": pooled, "channel_attention_reduction": 2},
+    ]
+    norm = {"norm_type": norm_type}
+    network = built("FreqInceptionLNet", normalization_settings=norm, inception_branch={"blocks": blocks})
+    encoder = network.double().inception
+    flux_BL = torch.randn(4, 50, dtype=torch.float64)
+    parameters = list(encoder.parameters())
+    outputs, gradients = [], []
+    for y_BD in (encoder(flux_BL), encoder.blocks(flux_BL[:, None]).mean(dim=2)):
+        outputs.append(y_BD.detach())
+        gradients.append(torch.autograd.grad(y_BD.square().sum(), parameters))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-9)
+
+
 def test_mlp_sizes() -> None:
     assert counted("MLP")[0] == 2_440_068
     assert counted("MLP", hidden=[2048, 1024, 512, 256])[0] == 22_008_580
