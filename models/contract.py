@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import ContractError
+from models.errors import ContractError, ModelError
 from models.registry import near_misses
 
 INPUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -274,7 +274,7 @@ def _configs(points: int, labels: int, fields: Mapping[str, Any]) -> SimpleNames
 def _call_init(cls: type[nn.Module], name: str, *configs: SimpleNamespace, **arguments: Any) -> nn.Module:
     try:
         return cls(*configs, **arguments)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
         raise
     except AttributeError as error:
         if configs and error.obj is configs[0]:
