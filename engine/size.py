@@ -153,7 +153,7 @@ def measure(workspace: Workspace, conf: Conf, points: int) -> Measured:
         "points": points, "labels": len(conf.data.targets), "precision": precision, "batches": _BATCHES,
     }  # fmt: skip
     asked["fields"].pop("name", None)
-    stamp = catalog.stamp_of(network)
+    stamp = catalog.stamp_of(network, workspace)
     key = hashlib.sha256(json.dumps([asked, stamp], sort_keys=True, default=str).encode()).hexdigest()[:24]
     kept = _read(workspace)
     if key not in kept:
