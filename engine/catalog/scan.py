@@ -53,10 +53,14 @@ class Field:
     """from 'Args:' in the docstring, or the string under a key of a group"""
 
     @property
+    def is_section(self) -> bool:
+        """Whether it takes a part: the section of a conf that says which and with what fields."""
+        return self.name in PART_KINDS and bool(re.search(r"\bPart\b", self.annotation))
+
+    @property
     def part(self) -> str:
-        """The kind of part that a section of this name chooses; empty when it is no such field."""
-        chooses = re.search(r"\bPart\b", self.annotation) and self.name in PART_KINDS
-        return self.name if chooses else "norm" if re.search(r"\bNormName\b", self.annotation) else ""
+        """The kind of part that it chooses, by a section or by a bare name; empty when it does not."""
+        return self.name if self.is_section else "norm" if "NormName" in self.annotation else ""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def named(
     except BadInput:
         return data, {}, []  # told by whoever checks the network
     filled, marks, problems = dict(model), dict[Location, Mark](), list[tuple[Location, str]]()
-    for kind in (field.name for field in network.fields if field.part == field.name):
+    for kind in (field.name for field in network.fields if field.is_section):
         name = model.get(kind)
         if not isinstance(name, str):
             continue
@@ -66,9 +66,9 @@ def drop_replaced(below: dict[str, Any], above: Mapping[str, Any]) -> None:
         return
     for kind in catalog.PART_KINDS:
         was, wanted = low.get(kind), high.get(kind)
-        replaced = isinstance(wanted, Mapping) and "name" in wanted
-        if replaced and isinstance(was, dict) and wanted["name"] != was.get("name"):
-            low.pop(kind)
+        if isinstance(was, dict) and isinstance(wanted, Mapping):
+            if wanted.get("name", was.get("name")) != was.get("name"):
+                low.pop(kind)
 
 
 def _unknown(workspace: Workspace, kind: str, name: str) -> str:

@@ -265,7 +265,8 @@ def test_bad_fields(
 
 def test_all_mistakes_at_once_and_the_path_in_front(workspace: Workspace) -> None:
     drop(workspace, "typed.py", NETWORK)
-    found = catalog.check_fields(workspace, catalog.find(workspace, "Typed"), {"moed": 1, "pair": 3}, path=("a", "b"))
+    network = catalog.find(workspace, "Typed")
+    found = catalog.check_fields(workspace, network, {"moed": 1, "pair": 3}, path=("a", "b"))
     assert sorted(loc for loc, _ in found) == [("a", "b", "moed"), ("a", "b", "needed"), ("a", "b", "pair")]
 
 

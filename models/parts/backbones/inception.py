@@ -87,9 +87,9 @@ class ResInceptionBackbone(nn.Module):
 class MultiLayerInceptionBackbone(nn.Module):
     """Four small layers of parallel convolutions with channel attention; four times shorter.
 
-    [B, C, L] to [B, 16, L/4]; 9,040 parameters over one channel. In the published layout the attention over 8
-    channels has a bottleneck of no unit, so that its gates are one half whatever comes in; here it has one.
-    layout: faithful brings the published one back (9,008 parameters).
+    [B, C, L] to [B, 16, L/4]; 9,328 parameters over one channel. In the published layout the attention over 8
+    channels has a bottleneck of no unit, so that its gates are one half whatever comes in, and that over 16
+    has one, which may never fire; here each has four. layout: faithful brings the published one back (9,008).
 
     Args:
         channels: channels of each layer, and of each of its convolutions.
@@ -180,10 +180,11 @@ class _InceptionLayer(nn.Module):
         super().__init__()
         wide = Parallel([nn.Conv1d(in_channels, channels, kernel, padding="same") for kernel in kernels])
         empty = faithful and channels < 16
+        reduction = 16 if faithful else min(16, max(1, channels // 4))
         self.body = nn.Sequential(
             wide,
             nn.Conv1d(channels * len(kernels), channels, 1),
-            _Half() if empty else SqueezeExcite(channels, 16),
+            _Half() if empty else SqueezeExcite(channels, reduction),
         )
         self.around = nn.Identity() if in_channels == channels else nn.Conv1d(in_channels, channels, 1)
         self.after = nn.Sequential(norm_of(norm, channels), nn.ReLU(), nn.Dropout(dropout))
