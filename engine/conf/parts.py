@@ -66,9 +66,10 @@ def drop_replaced(below: dict[str, Any], above: Mapping[str, Any]) -> None:
         return
     for kind in catalog.PART_KINDS:
         was, wanted = low.get(kind), high.get(kind)
-        if isinstance(was, dict) and isinstance(wanted, Mapping):
-            if wanted.get("name", was.get("name")) != was.get("name"):
-                low.pop(kind)
+        if not (isinstance(was, dict) and isinstance(wanted, Mapping)):
+            continue
+        if "name" in wanted and wanted["name"] != was.get("name"):
+            low.pop(kind)
 
 
 def _unknown(workspace: Workspace, kind: str, name: str) -> str:
