@@ -8,6 +8,7 @@ together.
 
 from __future__ import annotations
 
+from engine.catalog.children import ask
 from engine.catalog.counts import Count, parameter_counts, stamp_of
 from engine.catalog.fields import check_fields
 from engine.catalog.scan import (
@@ -28,6 +29,7 @@ __all__ = [
     "Count",
     "Field",
     "Network",
+    "ask",
     "check_fields",
     "find",
     "in_one_line",
