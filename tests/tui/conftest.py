@@ -282,9 +282,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(catalog, "parameter_counts", lambda *_args, **_options: known)
     every = catalog.networks
-    monkeypatch.setattr(
-        catalog, "networks", lambda where: [one for one in every(where) if one.name in known or not one.builtin]
-    )
+
+    def few(where: Workspace) -> list[catalog.Network]:
+        return [one for one in every(where) if one.name in known or not one.builtin]
+
+    monkeypatch.setattr(catalog, "networks", few)
     measured = engine.size.Measured(3_748_372, 14_993_488, 13_000_000.0, 21_600_000.0)
     monkeypatch.setattr(engine.size, "measure", lambda *_args: measured)
     monkeypatch.setattr(engine.size, "free_memory", lambda: 16 * 2**30)
