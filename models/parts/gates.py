@@ -1,4 +1,4 @@
-"""Gates with biases: how much of each channel, or of each position, passes on.
+"""A gate over positions; those over channels are in attention.py and blocks.py.
 
 Legend: B batch, C channels, L positions along the spectrum.
 """
@@ -6,26 +6,6 @@ Legend: B batch, C channels, L positions along the spectrum.
 from __future__ import annotations
 
 from torch import Tensor, nn
-
-
-class ChannelGate(nn.Module):
-    """Weigh the channels by what their means say; like SqueezeExcite, its two layers have biases.
-
-    Args:
-        channels: size of dim 1.
-        width: units in between.
-    """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.gate = nn.Sequential(
-            nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, channels), nn.Sigmoid()
-        )
-
-    def forward(self, x_BCL: Tensor) -> Tensor:
-        """Return the weighted tensor, of the same shape."""
-        weight_BC: Tensor = self.gate(x_BCL.mean(dim=2))
-        return x_BCL * weight_BC[:, :, None]
 
 
 class PositionGate(nn.Module):

@@ -1,14 +1,51 @@
-"""Normalisations over the channels of a spectrum.
+"""Normalisations over the channels of a spectrum, by name: what a part's `norm` field chooses from.
 
 Legend: B batch, C channels, L positions along the spectrum.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from models import register_norm, registry
 
+NormName = str
+"""Annotates the field of a part or network that takes the name of a norm; the conf check knows it."""
+
+
+def norm_of(name: NormName, channels: int) -> nn.Module:
+    """Return the normalisation registered under a name, for so many channels."""
+    return registry.get(name, "norm")(channels)
+
+
+@register_norm("batch")
+class BatchNorm(nn.BatchNorm1d):
+    """Over the batch and the positions (Ioffe & Szegedy 2015); keeps statistics for evaluation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+
+@register_norm("group")
+class GroupNorm(nn.GroupNorm):
+    """Over groups of channels and all positions of one star (Wu & He 2018); knows no batch."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(math.gcd(8, channels), channels)
+
+
+@register_norm("none")
+class NoNorm(nn.Identity):
+    """Leave everything as it is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+
+@register_norm("layer")
 class ChannelNorm(nn.Module):
     """Normalise every position over its channels, like nn.LayerNorm(channels) on a transposed tensor.
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models import register_model
-from models.parts.gates import ChannelGate
-from models.parts.perceptron import PerLabel
+from models.parts.blocks import ChannelGate, PerLabel
 from models.parts.pyramid import Pyramid
 from models.parts.recurrent import Reader
 from models.parts.wavelet import LowPass
@@ -64,7 +63,7 @@ class CustomFusionNet(nn.Module):
         hidden = 64 if version == "v4" else 256
         read: Literal["last", "ends"] = "last" if faithful else "ends"
         self.reader = Reader(features + channels, hidden, 2, rate, read)
-        self.head = PerLabel(2 * hidden, (128, 64), labels, rate)
+        self.head = PerLabel(labels, (2 * hidden, 128, 64), rate)
         self.dead = (f"reader.{self.reader.dead}",) if faithful else ()
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from models import register_model
 from models.parts.attention import SqueezeExcite
 from models.parts.dead import biases_before_norm
+from models.parts.dense import dense
 from models.parts.experts import Experts, best, imbalance
-from models.parts.perceptron import perceptron
 from models.parts.recurrent import Reader
 
 WINDOW = 512
@@ -70,7 +70,7 @@ class DualBranchMoENet(nn.Module):
         )
         read: Literal["last", "ends"] = "last" if faithful else "ends"
         self.reader = Reader(64 + 128, lstm_hidden, lstm_layers, dropout, read)
-        self.head = perceptron(2 * lstm_hidden, hidden, labels, dropout)
+        self.head = dense(2 * lstm_hidden, hidden, labels, dropout)
         self.dead = biases_before_norm(self) + ((f"reader.{self.reader.dead}",) if faithful else ())
         self.auxiliary_loss: Tensor | None = None
 

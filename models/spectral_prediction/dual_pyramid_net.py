@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models import register_model
+from models.parts.blocks import ChannelGate
 from models.parts.dead import biases_before_norm
-from models.parts.gates import ChannelGate, PositionGate
-from models.parts.perceptron import perceptron
+from models.parts.dense import dense
+from models.parts.gates import PositionGate
 from models.parts.pyramid import Pyramid, convolution
 
 KERNELS = {"v1": (3, 5, 7), "v2": (3, 5, 9)}
@@ -62,7 +63,7 @@ class DualPyramidNet(nn.Module):
         self.continuum = pyramid()
         self.normalized = pyramid()
         width = 2 * channels[-1] * len(KERNELS[version])
-        self.head = perceptron(width, HIDDEN[version], labels, dropout, batch_norm=True, bias=faithful)
+        self.head = dense(width, HIDDEN[version], labels, dropout, batch_norm=True, bias=faithful)
         self.dead = biases_before_norm(self)
         self.apply(_he_normal)
 

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models import register_model
+from models.parts.blocks import ChannelGate, encoder, sinusoid
 from models.parts.dead import biases_before_norm
-from models.parts.gates import ChannelGate
-from models.parts.perceptron import perceptron
+from models.parts.dense import dense
 from models.parts.pyramid import convolution
-from models.parts.tokens import encoder, sinusoid
 
 
 class _Sizes(NamedTuple):
@@ -87,7 +86,7 @@ class DualSpectralNet(nn.Module):
         self.continuum = _Continuum(points, sizes, dropout, faithful)
         self.lines = _Lines(sizes, dropout, bias=faithful)
         self.fusion = _Across(features, self.lines.features, sizes, dropout, means=faithful)
-        self.head = perceptron(
+        self.head = dense(
             sizes.fused, sizes.hidden, labels, head_dropout, sizes.batch_norm, bias=faithful
         )
         self.dead = biases_before_norm(self)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from models import register_model
 from models.parts.attention import SqueezeExcite
+from models.parts.blocks import PerLabel
+from models.parts.dense import dense
 from models.parts.experts import Experts, best, imbalance
-from models.parts.perceptron import PerLabel, perceptron
 from models.parts.sigmas import Labels
 
 LENGTH = 128
@@ -72,12 +73,12 @@ class FreqInceptionConvNet(nn.Module):
             nn.Conv1d(128, 256, 3, padding=1), nn.ReLU(),
         ]  # fmt: skip
         if head == "conv_ffn":
-            flat = [nn.MaxPool1d(2), nn.Flatten(), perceptron(256 * LENGTH // 4, (512, 256), labels, dropout)]
+            flat = [nn.MaxPool1d(2), nn.Flatten(), dense(256 * LENGTH // 4, (512, 256), labels, dropout)]
             self.head = nn.Sequential(*convolutions, *flat)
         else:
-            last: nn.Module = PerLabel(256, (128, 64), labels, dropout)
+            last: nn.Module = PerLabel(labels, (256, 128, 64), dropout)
             if self.probabilistic:
-                last = perceptron(256, (256, 128), 2 * labels, dropout)
+                last = dense(256, (256, 128), 2 * labels, dropout)
             self.head = nn.Sequential(*convolutions, nn.AdaptiveAvgPool1d(1), nn.Flatten(), last)
         self.auxiliary_loss: Tensor | None = None
 
@@ -109,7 +110,7 @@ class _FrequencyExperts(nn.Module):
         self.top_k = min(top_k, experts)
         self.gate = nn.Sequential(
             nn.Conv1d(2, 8, 5, padding=2), nn.ReLU(), nn.Conv1d(8, 16, 5, padding=2), nn.ReLU(),
-            nn.AdaptiveAvgPool1d(1), nn.Flatten(), perceptron(16, (128,), experts, 0.2),
+            nn.AdaptiveAvgPool1d(1), nn.Flatten(), dense(16, (128,), experts, 0.2),
         )  # fmt: skip
         self.experts = Experts(2, (16, 32, 64), (7, 5, 3), experts, stride=2, batch_norm=batch_norm)
         self.pool = nn.AdaptiveMaxPool1d(LENGTH)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models import register_model
 from models.parts.attention import SqueezeExcite
 from models.parts.dead import biases_before_norm
-from models.parts.perceptron import perceptron
+from models.parts.dense import dense
 from models.parts.pyramid import convolution
 from models.parts.recurrent import OneStep, Reader
 
@@ -68,7 +68,7 @@ class FreqInceptionNet(nn.Module):
             self.sequence = Reader(width, lstm_hidden, lstm_layers, dropout=0.2, read="last")
         else:
             self.sequence = OneStep(width, lstm_hidden, lstm_layers, dropout=0.2)
-        self.head = perceptron(2 * lstm_hidden, hidden, labels, dropout, batch_norm, bias=faithful)
+        self.head = dense(2 * lstm_hidden, hidden, labels, dropout, batch_norm, bias=faithful)
         self.dead = biases_before_norm(self) + (("sequence.lstm.weight_hh_*",) if faithful else ())
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:

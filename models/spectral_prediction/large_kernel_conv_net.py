@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models import register_model
-from models.parts.gates import ChannelGate
-from models.parts.perceptron import PerLabel
+from models.parts.blocks import ChannelGate, PerLabel
 from models.parts.pyramid import Pyramid
 from models.parts.recurrent import Reader
 
@@ -76,7 +75,7 @@ class LargeKernelConvNet(nn.Module):
         self.lines = nn.Sequential(*layers)
         read: Literal["last", "ends"] = "last" if layout == "faithful" else "ends"
         self.reader = Reader(width + seen, lstm_hidden, lstm_layers, lstm_dropout, read)
-        self.head = PerLabel(2 * lstm_hidden, hidden, labels, dropout)
+        self.head = PerLabel(labels, (2 * lstm_hidden, *hidden), dropout)
         self.dead = (f"reader.{self.reader.dead}",) if self.reader.dead else ()
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models import register_model
 from models.parts.dead import biases_before_norm
-from models.parts.perceptron import perceptron
+from models.parts.dense import dense
 from models.parts.pyramid import convolution
 from models.parts.recurrent import Reader
 from models.parts.sigmas import Labels, LabelsAndSigmas
@@ -68,7 +68,7 @@ class MPBDNet(nn.Module):
         self.blocks = nn.Sequential(*layers)
         self.reader = Reader(width, lstm_hidden, lstm_layers, dropout, read="steps")
         flat = steps * 2 * lstm_hidden
-        self.head = perceptron(flat, hidden, labels, dropout, batch_norm, bias=not self.both)
+        self.head = dense(flat, hidden, labels, dropout, batch_norm, bias=not self.both)
         if sigmas:
             self.head[-1] = LabelsAndSigmas([flat, *hidden][-1], labels)
         self.dead = biases_before_norm(self)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models import register_model
+from models.parts.blocks import encoder
 from models.parts.dead import biases_before_norm
-from models.parts.perceptron import perceptron
+from models.parts.dense import dense
 from models.parts.pyramid import convolution
-from models.parts.tokens import encoder
 
 
 @register_model("MSST")
@@ -62,7 +62,7 @@ class MSST(nn.Module):
         self.frequencies = nn.Sequential(
             nn.Linear(points // 2 + 1, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()
         )
-        self.head = perceptron(64 + 64 + features + 64, hidden, labels, head_dropout)
+        self.head = dense(64 + 64 + features + 64, hidden, labels, head_dropout)
         self.dead = biases_before_norm(self)
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:

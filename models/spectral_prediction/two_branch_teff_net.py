@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from models import register_model
-from models.parts.perceptron import perceptron
-from models.parts.tokens import encoder, sinusoid
+from models.parts.blocks import encoder, sinusoid
+from models.parts.dense import dense
 
 HEADS = 4
 """Of the attention with which the temperature asks the lines."""
@@ -69,7 +69,7 @@ class TwoBranchTeffNet(nn.Module):
             self.normalized = branch()
             self.question = nn.Linear(1, features)
             self.attention = nn.MultiheadAttention(features, HEADS, batch_first=True)
-            self.head = perceptron(features, (2 * features, features), self.others, head_dropout)
+            self.head = dense(features, (2 * features, features), self.others, head_dropout)
         self.apply(_xavier)
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:

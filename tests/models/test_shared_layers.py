@@ -12,7 +12,6 @@ from models.parts.dead import biases_before_norm
 from models.parts.experts import Experts, best, imbalance
 from models.parts.pyramid import convolution
 from models.parts.recurrent import OneStep, Reader
-from models.parts.tokens import sinusoid
 from models.parts.wavelet import DB4, LowPass
 
 torch.set_num_threads(1)
@@ -108,14 +107,6 @@ def test_low_pass_mirrors_the_ends_and_halves_the_length() -> None:
             for k in range((length + 7) // 2)
         ]
         torch.testing.assert_close(LowPass(1)(x[None])[0], torch.stack(wanted), rtol=1e-5, atol=1e-5)
-
-
-def test_sinusoid_begins_with_sines_of_the_place() -> None:
-    code_SD = sinusoid(10, 6)
-    place_S = torch.arange(10.0)
-    torch.testing.assert_close(code_SD[:, 0], place_S.sin())
-    torch.testing.assert_close(code_SD[:, 3], (place_S * 10000 ** (-2 / 6)).cos(), rtol=1e-4, atol=1e-5)
-    assert sinusoid(4, 5).shape == (4, 5)
 
 
 def test_biases_before_norm_are_found_and_no_others() -> None:

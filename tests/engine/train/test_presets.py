@@ -33,7 +33,7 @@ def test_a_preset_is_read_and_says_what_it_is(workspace: Workspace, name: str) -
     assert conf.name == name and conf.description
     comments = [line for line in (presets_folder() / f"{name}.yaml").read_text().splitlines() if "#" in line]
     assert any(re.search(r"[\u4e00-\u9fff]", line) for line in comments), "nothing in Chinese"
-    assert any(re.match(r"# [A-Z].*[a-z]", line) for line in comments), "nothing in English"
+    assert any(re.match(r"# [A-Za-z_]+.* [a-z]+ ", line) for line in comments), "nothing in English"
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,17 +1,16 @@
 """Fully connected layers at the end of a network.
 
-Legend: B batch, D features, T labels.
+Where nothing is normalised and one dropout is enough, blocks.perceptron is shorter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 
-def perceptron(
+def dense(
     features: int,
     hidden: Sequence[int],
     outputs: int,
@@ -37,24 +36,3 @@ def perceptron(
         layers += [nn.ReLU(), nn.Dropout(rate)]
         features = units
     return nn.Sequential(*layers, nn.Linear(features, outputs))
-
-
-class PerLabel(nn.Module):
-    """One small perceptron for each label.
-
-    Args:
-        features: size of what comes in.
-        hidden: units of the hidden layers of each, first to last.
-        labels: how many labels there are.
-        dropout: of all hidden layers, or of each.
-    """
-
-    def __init__(
-        self, features: int, hidden: Sequence[int], labels: int, dropout: float | Sequence[float]
-    ) -> None:
-        super().__init__()
-        self.each = nn.ModuleList(perceptron(features, hidden, 1, dropout) for _ in range(labels))
-
-    def forward(self, x_BD: Tensor) -> Tensor:
-        """Return one number for each label, [B, T]."""
-        return torch.cat([one(x_BD) for one in self.each], dim=1)
