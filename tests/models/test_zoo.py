@@ -200,8 +200,19 @@ def test_one_label(variant: tuple[str, Fields]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS, ids=called)
+@pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize(("points", "labels"), GRID)
-def test_every_length_and_number_of_labels(variant: tuple[str, Fields], points: int, labels: int) -> None:
+def test_every_length_and_number_of_labels(name: str, points: int, labels: int) -> None:
+    network = built(name, {}, points, labels).train()
+    y_BD = outputs(contract.adapter(network)(*stars(2, points)))
+    assert y_BD.shape in ((2, labels), (2, 2 * labels)) and torch.isfinite(y_BD).all()
+    y_BD.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS, ids=called)
+@pytest.mark.parametrize(("points", "labels"), [(2000, 1), (3721, 4), (4802, 3)])
+def test_long_spectra_in_every_layout(variant: tuple[str, Fields], points: int, labels: int) -> None:
     check_gradients(*variant, points, labels)
     check_modes(*variant, points, labels)
