@@ -20,6 +20,7 @@ from engine.train.optim import holds_on_device
 from engine.train.ranks import Ranks
 from engine.train.rows import Batch
 from engine.train.state import State
+from models.contract import take_auxiliary
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -96,7 +97,9 @@ class Learner:
         """Return the loss of a batch and what its labels weigh."""
         with autocast(self.device, self.how.precision):
             predicted = (forward or self.forward)(batch.continuum_BL, batch.normalized_BL)
-        return self.loss_of(predicted, batch.labels_BT)
+        loss, weight = self.loss_of(predicted, batch.labels_BT)
+        auxiliary = take_auxiliary(self.state.network)
+        return (loss if auxiliary is None else loss + auxiliary), weight
 
     def gradient(self) -> Gradient:
         """Return what the batches added since the last update came to."""

@@ -58,7 +58,7 @@ CASES = {
     "unknown model in a conf": Case(
         ["train", "no_model"], ["conf/no_model.yaml:2:", "FreqInceptionNet", "FreqInceptionLNet"]
     ),
-    "model to show": Case(["models", "show", "MPL"], ["MPL", "MLP"]),
+    "model to show": Case(["models", "show", "MLPP"], ["MLPP", "MLP"]),
     "conf that is not YAML": Case(["train", "not_yaml"], ["conf/not_yaml.yaml:3:"]),
     "conf that is no mapping": Case(["train", "a_list"], ["conf/a_list.yaml"]),
     "missing conf": Case(["train", "conf/dem.yaml"], ["conf/dem.yaml", "conf/demo.yaml"]),

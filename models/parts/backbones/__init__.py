@@ -1,0 +1,1 @@
+"""Backbones: what reads a spectrum before the branches do."""

@@ -1,0 +1,1 @@
+"""Fusions: what joins the two branches."""

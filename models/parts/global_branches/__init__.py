@@ -1,0 +1,1 @@
+"""Global branches: what sees far, the continuum above all."""

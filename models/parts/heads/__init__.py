@@ -1,0 +1,1 @@
+"""Heads: what gives the labels."""

@@ -1,0 +1,1 @@
+"""Local branches: what sees lines."""
