@@ -2,8 +2,8 @@
 
 A program of its own, so that who asks imports no torch. It reads one JSON object from stdin ({"folder",
 "name", "points", "labels", "grid", "variants": [{"name", "fields"}], "seconds"}) and prints one on stdout:
-{"flops", "step": {"device", "batch", "seconds"}, "sees": {part: points}, "variants": [{"name", "parameters",
-"error"}], "error"}. What could not be found out is null or left out.
+{"flops", "step": {"device", "batch", "seconds"}, "sees": {part: points}, "variants": [{"name", "parameters"},
+with "error" where it has no parameters], "error"}. What could not be found out is null or left out.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def describe(asked: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - a user's network may raise anything
         found["error"] = str(error) or type(error).__name__
     for variant in asked["variants"]:
-        entry = {"name": variant["name"], "parameters": None, "error": None}
+        entry = {"name": variant["name"], "parameters": None}
         try:
             network = registry.build(name, points=points, labels=labels, fields=variant["fields"])
             contract.materialise(network, points, labels, name=name)
