@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import torch
 
 from engine import catalog, words
 from engine.about_model import about, variants
+from engine.cli.parser import build
 from engine.conf.load import resolve
 from engine.errors import BadInput
 from engine.new_model import snake, write_new_model
@@ -19,6 +23,7 @@ from engine.train.network import build_network
 from engine.workspace import Workspace
 
 torch.set_num_threads(1)
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_a_new_network_trains_as_it_was_written(workspace: Workspace, processes: Any) -> None:
@@ -128,3 +133,27 @@ def test_both_languages_say_it(workspace: Workspace, monkeypatch: pytest.MonkeyP
     check: Callable[[str], str] = words.say
     monkeypatch.setattr(words, "_chosen", "zh")
     assert "MyAwesomeNet" in check("new_model.bad_name", name="x")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("guide", ["new-model.md", "new-model.zh-CN.md"])
+def test_the_guide_is_true(workspace: Workspace, guide: str) -> None:
+    """Its part is found and built, its confs are read, and every verb in it is there."""
+    text = (DOCS / guide).read_text(encoding="utf-8")
+    (part,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "MyHead" in block]
+    (workspace.root / "models" / "parts").mkdir()
+    (workspace.root / "models" / "parts" / "my_head.py").write_text(part, encoding="utf-8")
+    write_new_model(workspace, "MyAwesomeNet")
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        (workspace.conf / "from_the_guide.yaml").write_text(block, encoding="utf-8")
+        build_network(workspace, resolve(workspace, "from_the_guide").conf, 256)
+    parser, commands = build("spectui"), re.findall(r"`?(spectui (?:train|models)[^`\n]*)", text)
+    for command in commands:
+        arguments = parser.parse_args(shlex.split(command)[1:])
+        if arguments.verb == "train":
+            resolve(workspace, arguments.conf, sets=arguments.sets)
+        elif getattr(arguments, "sub", None) == "show":
+            assert any(
+                one.name == arguments.name
+                for one in [*catalog.networks(workspace), *catalog.parts(workspace)]
+            )
+    assert len(commands) >= 6
