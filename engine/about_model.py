@@ -23,18 +23,23 @@ _MOST = 16  # variants that are built
 
 
 def about(workspace: Workspace, network: catalog.Network) -> dict[str, Any]:
-    """Return {flops, step, receptive_field, variants, error} of a network at 4700 points and 4 labels.
+    """Return {points, flops, step, receptive_field, variants, error} of a network.
 
-    flops are those of one star's forward pass; step is a training step {device, batch, seconds}; the
-    receptive field is told per part, in points and, where there is data, in angstrom. Takes seconds.
+    `points` are those of the workspace's spectra, 4700 where there are none; at these, flops are those of one
+    star's forward pass, step is a training step {device, batch, seconds}, and the receptive field is told per
+    part, in points and, where there is data, in angstrom. Variants are counted at 4700 points. Takes seconds.
     """
+    grid = _grid(workspace)
+    points = len(grid) or POINTS
     asked = {
         "folder": str(workspace.networks), "name": network.name, "points": POINTS, "labels": LABELS,
-        "variants": variants(workspace, network), "seconds": _STEP_SECONDS,
+        "grid": points, "variants": variants(workspace, network), "seconds": _STEP_SECONDS,
     }  # fmt: skip
     found = catalog.ask("models.describe", asked, _SECONDS)
-    width = _angstrom_per_point(workspace)
+    steps = [abs(after - before) for before, after in itertools.pairwise(grid)]
+    width = statistics.median(steps) if steps else None
     return {
+        "points": points,
         "flops": found["flops"],
         "step": found["step"],
         "receptive_field": {
@@ -87,13 +92,12 @@ def _words(annotation: str) -> list[str]:
     return []
 
 
-def _angstrom_per_point(workspace: Workspace) -> float | None:
-    """Return the usual step of the workspace's spectra; None where there are none to read."""
+def _grid(workspace: Workspace) -> list[float]:
+    """Return the wavelengths of the workspace's spectra; none where there are none to read."""
     from engine.spectra import layout
     from engine.spectra.headers import DAMAGED
 
     try:
-        grid = layout.preflight(workspace, Conf().data).wavelength
-        return statistics.median(abs(float(b) - float(a)) for a, b in itertools.pairwise(grid))
+        return [float(place) for place in layout.preflight(workspace, Conf().data).wavelength]
     except (BadInput, OSError, ValueError, *DAMAGED):
-        return None
+        return []

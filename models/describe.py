@@ -1,9 +1,9 @@
 """`python -m models.describe`: build one network and print what it costs and how far it sees, as JSON.
 
 A program of its own, so that who asks imports no torch. It reads one JSON object from stdin ({"folder",
-"name", "points", "labels", "variants": [{"name", "fields"}], "seconds"}) and prints one on stdout:
-{"flops", "step": {"device", "batch", "seconds"}, "sees": {part: points}, "variants": [{"name", "parameters",
-"error"}], "error"}. What could not be found out is null or left out.
+"name", "points", "labels", "grid", "variants": [{"name", "fields"}], "seconds"}) and prints one on stdout:
+{"flops", "step": {"device", "batch", "seconds"}, "sees": {part: points}, "variants": [{"name", "parameters"},
+with "error" where it has no parameters], "error"}. What could not be found out is null or left out.
 """
 
 from __future__ import annotations
@@ -133,18 +133,18 @@ def _span(y_BCL: Tensor, flux: list[Tensor]) -> int:
 
 def describe(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what is known of one network, or the error that kept it from being built."""
-    name, points, labels = asked["name"], asked["points"], asked["labels"]
+    name, points, labels, grid = asked["name"], asked["points"], asked["labels"], asked["grid"]
     found: dict[str, Any] = {"flops": None, "step": None, "sees": {}, "variants": [], "error": None}
     try:
-        network = registry.build(name, points=points, labels=labels)
-        contract.materialise(network, points, labels, name=name)
-        found["flops"] = flops(network, points)
-        found["sees"] = sees(network, points)
-        found["step"] = step(network, points, labels, asked["seconds"])
+        network = registry.build(name, points=grid, labels=labels)
+        contract.materialise(network, grid, labels, name=name)
+        found["flops"] = flops(network, grid)
+        found["sees"] = sees(network, grid)
+        found["step"] = step(network, grid, labels, asked["seconds"])
     except Exception as error:  # noqa: BLE001 - a user's network may raise anything
         found["error"] = str(error) or type(error).__name__
     for variant in asked["variants"]:
-        entry = {"name": variant["name"], "parameters": None, "error": None}
+        entry = {"name": variant["name"], "parameters": None}
         try:
             network = registry.build(name, points=points, labels=labels, fields=variant["fields"])
             contract.materialise(network, points, labels, name=name)

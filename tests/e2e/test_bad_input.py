@@ -59,6 +59,12 @@ CASES = {
         ["train", "no_model"], ["conf/no_model.yaml:2:", "FreqInceptionNet", "FreqInceptionLNet"]
     ),
     "model to show": Case(["models", "show", "MLPP"], ["MLPP", "MLP"]),
+    "bad name of a new model": Case(["models", "new", "3 stars"], ["3 stars", "MyAwesomeNet"]),
+    "taken name of a new model": Case(["models", "new", "StarNet"], ["StarNet", "star_net.py:"]),
+    "unknown part": Case(
+        ["train", "--model", "DualBranchSpectralModel", "--set", "model.head=DecodrHead"],
+        ["--set model.head", "DecodrHead", "DecoderHead"],
+    ),
     "conf that is not YAML": Case(["train", "not_yaml"], ["conf/not_yaml.yaml:3:"]),
     "conf that is no mapping": Case(["train", "a_list"], ["conf/a_list.yaml"]),
     "missing conf": Case(["train", "conf/dem.yaml"], ["conf/dem.yaml", "conf/demo.yaml"]),

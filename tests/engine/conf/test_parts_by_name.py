@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from engine import catalog
+from engine import catalog, presets_folder
 from engine.conf.form import form_fields
 from engine.conf.form_check import problems_of
 from engine.conf.load import from_plain, get, resolve
+from engine.conf.marks import parse
 from engine.conf.parts import names
 from engine.errors import BadInput
 from engine.train.network import build_network
@@ -157,3 +159,41 @@ def test_reading_and_importing_agree_on_every_part_of_ours(workspace: Workspace)
             defaults = {f.name: f.default for f in part.fields if f.default is not None}
             assert catalog.check_fields(workspace, part, defaults) == [], name
     assert registry.KINDS[1:] == catalog.PART_KINDS
+
+
+SECTIONS = [
+    (path.parent.name, path.stem)
+    for kind in catalog.PART_KINDS
+    for path in sorted((presets_folder() / kind).glob("*.yaml"))
+]
+TOTALS = {
+    "dual_branch": 5_519_140, "dual_branch_dilated": 510_596, "dual_branch_inception": 1_592_660,
+    "dual_branch_pyramid": 4_230_468, "dual_branch_transformer": 2_842_884,
+    "dual_branch_multi_layer_inception": 5_455_108, "dual_branch_res_inception": 6_152_476,
+    "dual_branch_no_backbone": 5_479_284, "dual_branch_concat": 1_660_772, "dual_branch_film": 3_929_060,
+    "dual_branch_gru": 2_062_308, "dual_branch_lstm_head": 377_812, "dual_branch_simple_head": 327_636,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), SECTIONS)
+def test_every_preset_of_a_part_builds(workspace: Workspace, kind: str, name: str) -> None:
+    sets = [f"model.{kind}={name}"]
+    if kind == "global_branch" and name != "global":
+        sets.append("model.backbone=null")  # these read the spectrum itself
+    network = build_network(workspace, resolve(workspace, "dual_branch", sets=sets).conf, 512)
+    assert contract.count_parts(network)[kind] > 0
+    text = (workspace.conf / kind / f"{name}.yaml").read_text(encoding="utf-8")
+    assert re.search(r"# [A-Z].* [a-z]+ ", text) and re.search(r"#.*[\u4e00-\u9fff]", text), "both languages"
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_presets_have_the_published_totals(workspace: Workspace, name: str) -> None:
+    network = build_network(workspace, resolve(workspace, name).conf, 4800)
+    assert contract.count_parameters(network) == TOTALS[name]
+
+
+def test_every_registered_part_has_a_preset(workspace: Workspace) -> None:
+    for kind in ("backbone", "global_branch", "local_branch", "head"):
+        files = (workspace.conf / kind).glob("*.yaml")
+        shipped = {parse(path.read_text(encoding="utf-8"), path.name).data["name"] for path in files}
+        assert shipped == {part.name for part in catalog.parts(workspace, kind)}
