@@ -56,7 +56,7 @@ CASES = {
         ["train", "demo", "--model", "zzz"], ["zzz", "FreqInceptionLNet", "MLP", "StarNet"]
     ),
     "unknown model in a conf": Case(
-        ["train", "no_model"], ["conf/no_model.yaml:2:", "FreqInceptionNet", "FreqInceptionLNet"]
+        ["train", "no_model"], ["conf/no_model.yaml:2:", "FreqInceptonLNet", "FreqInceptionLNet"]
     ),
     "model to show": Case(["models", "show", "MLPP"], ["MLPP", "MLP"]),
     "bad name of a new model": Case(["models", "new", "3 stars"], ["3 stars", "MyAwesomeNet"]),
@@ -104,7 +104,7 @@ def bad(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     confs = {
         "typo": "name: typo\ntraining:\n  epochs: 2\n  batch_sise: 4\n",
         "two_mistakes": "training:\n  epochs: none\n  learning_rate: -1\n",
-        "no_model": "model:\n  name: FreqInceptionNet\n",
+        "no_model": "model:\n  name: FreqInceptonLNet\n",
         "not_yaml": "name: x\ntraining: [1, 2\n  epochs: 2\n",
         "a_list": "- one\n- two\n",
     }
