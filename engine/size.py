@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +153,7 @@ def measure(workspace: Workspace, conf: Conf, points: int) -> Measured:
         "points": points, "labels": len(conf.data.targets), "precision": precision, "batches": _BATCHES,
     }  # fmt: skip
     asked["fields"].pop("name", None)
-    stamp = catalog.stamp_of(network, workspace)
+    stamp = catalog.stamp_of(network)
     key = hashlib.sha256(json.dumps([asked, stamp], sort_keys=True, default=str).encode()).hexdigest()[:24]
     kept = _read(workspace)
     if key not in kept:
@@ -199,10 +201,29 @@ def _grid(workspace: Workspace, conf: Conf) -> tuple[int, int, bool]:
 
 
 def _child(asked: Mapping[str, Any], name: str) -> list[Any]:
-    answer = catalog.ask("models.size", asked, _SECONDS, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
-    if answer["error"]:
-        raise BadInput(say("size.no_network", model=name, problem=answer["error"].splitlines()[0]))
-    return [answer["parameters"], answer["bytes"], *answer["peaks"]]
+    package_root = str(catalog.PACKAGE_FOLDER.parents[1])
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join([package_root, *others]), "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8",
+    }  # fmt: skip
+    try:
+        # -P: a workspace has a folder called models, and so may a home
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "models.size"], input=json.dumps(asked), env=environment,
+            capture_output=True, encoding="utf-8", errors="replace", timeout=_SECONDS, check=False,
+        )  # fmt: skip
+        answer = json.loads(done.stdout)
+        if answer["error"]:
+            raise BadInput(say("size.no_network", model=name, problem=answer["error"].splitlines()[0]))
+        return [answer["parameters"], answer["bytes"], *answer["peaks"]]
+    except subprocess.TimeoutExpired:
+        raise BadInput(say("catalog.count_timeout", seconds=f"{_SECONDS:g}")) from None
+    except OSError as error:
+        raise BadInput(say("catalog.count_failed", code=error.errno, last=str(error))) from error
+    except (ValueError, KeyError):
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise BadInput(say("catalog.count_failed", code=done.returncode, last=last)) from None
 
 
 def _cache_file(workspace: Workspace) -> Path:

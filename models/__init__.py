@@ -8,30 +8,10 @@ Imports torch and nothing else of this product. A network is one file in `spectr
     class MyNet(nn.Module):
         def __init__(self, points: int, labels: int, dropout: float = 0.1) -> None: ...
         def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor: ...
-
-Parts that `DualBranchSpectralModel` puts together are registered alike: `@register_backbone("MyBackbone")`.
 """
 
 from __future__ import annotations
 
-from models.registry import (
-    names,
-    register_backbone,
-    register_fusion,
-    register_global_branch,
-    register_head,
-    register_local_branch,
-    register_model,
-    register_norm,
-)
+from models.registry import register_model
 
-__all__ = [
-    "names",
-    "register_backbone",
-    "register_fusion",
-    "register_global_branch",
-    "register_head",
-    "register_local_branch",
-    "register_model",
-    "register_norm",
-]
+__all__ = ["register_model"]

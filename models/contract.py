@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import ContractError, ModelError
+from models.errors import ContractError
 from models.registry import near_misses
 
 INPUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -82,19 +82,6 @@ def unwrap(network: nn.Module) -> nn.Module:
         network = inner
 
 
-def take_auxiliary(network: nn.Module) -> Tensor | None:
-    """Return, and forget, the loss that a network adds to that of its labels; None when it has none.
-
-    A network that has one sets its attribute `auxiliary_loss` at every forward pass in training, and to None
-    in evaluation.
-    """
-    inner = unwrap(network)
-    found: Tensor | None = getattr(inner, "auxiliary_loss", None)
-    if found is not None:
-        inner.auxiliary_loss = None  # type: ignore[assignment]
-    return found
-
-
 def check_output(y: Any, batch: int, labels: int, *, name: str = "") -> Tensor:
     """Return the output of a network when it is a floating tensor [batch, labels], or the first of two such.
 
@@ -117,13 +104,12 @@ def check_output(y: Any, batch: int, labels: int, *, name: str = "") -> Tensor:
     return y
 
 
-def construct(cls: type[nn.Module], *, fields: Mapping[str, Any], name: str = "",
-              **given: int) -> nn.Module:
-    """Build a network or a part from the fields of a conf.
+def construct(cls: type[nn.Module], *, points: int, labels: int, fields: Mapping[str, Any],
+              name: str = "") -> nn.Module:
+    """Build a network from the fields of a conf.
 
-    What is `given` (points and labels; for a part its place in the network) goes by keyword to where __init__
-    has such parameters. A network of the older style, whose only parameter is called `configs`, `config` or
-    `args`, is given one object with all of it.
+    `points` and `labels` are given by keyword where __init__ has such parameters. A network of the older
+    style, whose only parameter is called `configs`, `config` or `args`, is given one object with all of it.
 
     Raises:
         ContractError: unknown or missing fields, or __init__ raised.
@@ -131,21 +117,21 @@ def construct(cls: type[nn.Module], *, fields: Mapping[str, Any], name: str = ""
     name = name or cls.__name__
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ContractError("it is not a torch.nn.Module", name=name)
-    for key in given:
-        if key in fields:
-            raise ContractError(f"{key!r} is set by the data and cannot be a field of the model", name=name)
+    for given in ("points", "labels"):
+        if given in fields:
+            raise ContractError(f"{given!r} is set by the data and cannot be a field of the model", name=name)
     parameters = _init_parameters(cls)
     if takes_configs(parameters):
-        return _call_init(cls, name, _configs(given["points"], given["labels"], fields))
+        return _call_init(cls, name, _configs(points, labels, fields))
     accepted = {p.name: p for p in parameters if p.kind not in _VARIADIC}
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     arguments = dict(fields)
-    for key, value in given.items():
+    for key, value in (("points", points), ("labels", labels)):
         if key in accepted or open_ended:
             arguments[key] = value
     for key in arguments:
         if key not in accepted and not open_ended:
-            others = [one for one in accepted if one not in given]
+            others = [one for one in accepted if one not in ("points", "labels")]
             near = near_misses(key, others)
             listed = ", ".join(others) or "no fields"
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes: {listed}"
@@ -226,7 +212,6 @@ def idle_parameters(network: nn.Module, points: int) -> list[str]:
             total = torch.stack([one.sum() for one in y]).sum() if isinstance(y, tuple) else y.sum()
             gradients = torch.autograd.grad(total, [p for _, p in named], allow_unused=True)
     finally:
-        take_auxiliary(network)
         network.train(was)
         with torch.no_grad():
             for buffer, kept in buffers:
@@ -288,7 +273,7 @@ def _configs(points: int, labels: int, fields: Mapping[str, Any]) -> SimpleNames
 def _call_init(cls: type[nn.Module], name: str, *configs: SimpleNamespace, **arguments: Any) -> nn.Module:
     try:
         return cls(*configs, **arguments)
-    except (ModelError, MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError):
         raise
     except AttributeError as error:
         if configs and error.obj is configs[0]:

@@ -23,29 +23,27 @@ class ModelError(Exception):
 
 
 class UnknownModel(ModelError):  # noqa: N818 - reads as what it is
-    """No network or part has this name; `near` are similar ones, `broken` the files that may have held it."""
+    """No network has this name; `near` are similar names, `broken` the files that might have held it."""
 
     def __init__(self, name: str, near: Sequence[str], known: Sequence[str],
-                 broken: Sequence[BrokenFile] = (), kind: str = "model") -> None:
+                 broken: Sequence[BrokenFile] = ()) -> None:
         self.name, self.near, self.known, self.broken = name, list(near), list(known), list(broken)
-        self.kind = kind
-        text = f"unknown {_spoken(kind)} {name!r}"
+        text = f"unknown model {name!r}"
         if near:
             text += "; did you mean " + " or ".join(repr(one) for one in near) + "?"
         text += f"; known: {', '.join(known) or 'none'}"
         for file in broken:
-            text += f"\nnot readable, it may hold the {_spoken(kind)}: {file}"
+            text += f"\nnot readable, it may hold the model: {file}"
         super().__init__(text)
 
 
 class DuplicateModel(ModelError):  # noqa: N818
     """Two classes ask for the same name; `files` are the places."""
 
-    def __init__(self, name: str, files: Sequence[Path], kind: str = "model") -> None:
-        self.name, self.files, self.kind = name, list(files), kind
+    def __init__(self, name: str, files: Sequence[Path]) -> None:
+        self.name, self.files = name, list(files)
         places = " and ".join(str(file) for file in files)
-        plural = "branches" if kind.endswith("branch") else f"{kind}s"
-        super().__init__(f"two {plural} are called {name!r}: {places}; rename one of them")
+        super().__init__(f"two models are called {name!r}: {places}; rename one of them")
 
 
 class ContractError(ModelError):
@@ -56,7 +54,3 @@ class ContractError(ModelError):
         self.reason, self.name, self.near = reason, name, list(near)
         self.got, self.wanted = got, wanted
         super().__init__(f"model {name}: {reason}" if name else reason)
-
-
-def _spoken(kind: str) -> str:
-    return kind.replace("_", " ")

@@ -1,8 +1,6 @@
-"""Names of networks and of their parts: who registered them, from which file, and how to build one.
+"""Names of networks: who registered them, from which file, and how to build one.
 
-Owns the table (kind, name) -> class and the loading of files. Never inspects tensors (contract.py does). One
-mechanism serves every kind: a whole network (`model`), and the parts that `DualBranchSpectralModel` puts
-together. Parts of a user stand in the folder of networks or in `models/parts/` beside it.
+Owns the table name -> class and the loading of network files. Never inspects tensors (contract.py does).
 
 A file is imported once per modification time. A file that cannot be imported hides nothing but itself: its
 error is kept and told when a name is not found.
@@ -17,27 +15,19 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.errors import BrokenFile, DuplicateModel, UnknownModel
 
 if TYPE_CHECKING:
     from torch import nn
 
-_HOME = Path(__file__).resolve().parent
-PACKAGE_FOLDER = _HOME / "spectral_prediction"
-PARTS_FOLDER = _HOME / "parts"
-KINDS = ("model", "backbone", "global_branch", "local_branch", "fusion", "head", "norm")
+PACKAGE_FOLDER = Path(__file__).resolve().parent / "spectral_prediction"
+PACKAGE_NAME = "models.spectral_prediction"
 C = TypeVar("C", bound=type)
-
-
-class Register(Protocol):
-    """A decorator of classes that gives the class back."""
-
-    def __call__(self, cls: C, /) -> C: ...
 
 
 @dataclass
@@ -45,8 +35,7 @@ class _File:
     """One network file: what it registered, or why it could not be imported."""
 
     stamp: int = -1
-    classes: dict[tuple[str, str], type] = field(default_factory=dict)
-    """(kind, name) -> class"""
+    classes: dict[str, type] = field(default_factory=dict)
     error: str | None = None
     hidden: bool = False  # belongs to a folder that was discovered earlier and is not looked at now
 
@@ -54,7 +43,7 @@ class _File:
 _files: dict[Path, _File] = {}
 
 
-def register_model(name: str, *, inputs: Sequence[str] | None = None) -> Register:
+def register_model(name: str, *, inputs: Sequence[str] | None = None) -> Callable[[C], C]:
     """Give the decorated class a name by which confs ask for it.
 
     Args:
@@ -62,72 +51,32 @@ def register_model(name: str, *, inputs: Sequence[str] | None = None) -> Registe
         inputs: what `forward` takes, in order (continuum, normalized, stacked, concatenated); by default the
             names of its parameters say so (see contract.py).
     """
-    register = _register("model", name)
-    taken = (inputs,) if isinstance(inputs, str) else inputs
-
-    def register_with_inputs(cls: C) -> C:
-        if taken is not None:
-            cls.registered_inputs = tuple(taken)  # type: ignore[attr-defined]
-        return register(cls)
-
-    return register_with_inputs
-
-
-def register_backbone(name: str) -> Register:
-    """Register what reads a spectrum for both branches: [B, C, L] to [B, C', L']."""
-    return _register("backbone", name)
-
-
-def register_global_branch(name: str) -> Register:
-    """Register a branch that sees far: [B, C, L] to [B, C', L']."""
-    return _register("global_branch", name)
-
-
-def register_local_branch(name: str) -> Register:
-    """Register a branch that sees lines: [B, C, L] to [B, C', L']."""
-    return _register("local_branch", name)
-
-
-def register_fusion(name: str) -> Register:
-    """Register what joins the branches: (local [B, C, L], global [B, C', L']) to [B, C'', L'']."""
-    return _register("fusion", name)
-
-
-def register_head(name: str) -> Register:
-    """Register what gives the labels: [B, C, L] to [B, T], or a pair with the logarithms of the sigmas."""
-    return _register("head", name)
-
-
-def register_norm(name: str) -> Register:
-    """Register a normalisation over the channels of [B, C, L], made from the number of channels."""
-    return _register("norm", name)
-
-
-def _register(kind: str, name: str) -> Register:
     if not isinstance(name, str) or not name:
-        word = "Network" if kind == "model" else "Part"
-        raise TypeError(f'write @register_{kind}("NameOfThe{word}"), with the name in brackets')
+        raise TypeError('write @register_model("NameOfTheNetwork"), with the name in brackets')
+    taken = (inputs,) if isinstance(inputs, str) else inputs
 
     def register(cls: C) -> C:
         path = _file_of(cls)
         known = _files.setdefault(path, _File()).classes
-        other = known.get((kind, name))
+        other = known.get(name)
         # The same class again (a module reloaded, a notebook cell run twice) replaces the earlier one.
         if other is not None and other.__qualname__ != cls.__qualname__:
-            raise DuplicateModel(name, [path, path], kind)
-        known[kind, name] = cls
+            raise DuplicateModel(name, [path, path])
+        known[name] = cls
+        if taken is not None:
+            cls.registered_inputs = tuple(taken)  # type: ignore[attr-defined]
         return cls
 
     return register
 
 
-def names(pattern: str = "*", kind: str = "model") -> list[str]:
-    """Return the registered names of a kind that match a glob pattern, sorted."""
+def names(pattern: str = "*") -> list[str]:
+    """Return the registered names that match a glob pattern, sorted."""
     _load_package()
-    return sorted(fnmatch.filter(_table(kind), pattern))
+    return sorted(fnmatch.filter(_table(), pattern))
 
 
-def get(name: str, kind: str = "model") -> type[nn.Module]:
+def get(name: str) -> type[nn.Module]:
     """Return the class registered under a name.
 
     Raises:
@@ -135,13 +84,13 @@ def get(name: str, kind: str = "model") -> type[nn.Module]:
         DuplicateModel: two files did.
     """
     _load_package()
-    table = _table(kind)
+    table = _table()
     if name not in table:
         known = sorted(table)
-        raise UnknownModel(name, near_misses(name, known), known, broken_files(), kind)
+        raise UnknownModel(name, near_misses(name, known), known, broken_files())
     places = table[name]
     if len(places) > 1:
-        raise DuplicateModel(name, sorted(places), kind)
+        raise DuplicateModel(name, sorted(places))
     return next(iter(places.values()))
 
 
@@ -158,17 +107,16 @@ def build(name: str, *, points: int, labels: int, fields: Mapping[str, Any] | No
 
 
 def discover(folder: Path | str | None = None) -> list[BrokenFile]:
-    """Import our own networks and parts and those of `folder`; return the files that could not be imported.
+    """Import our own networks and those of `folder`; return the files that could not be imported.
 
     Networks of a folder discovered earlier are forgotten, and so are files that are gone.
     """
     _load_package()
     wanted: set[Path] = set()
-    if folder is not None:
-        theirs = Path(folder).resolve()
-        wanted = {path for path in (*network_files(theirs), *part_files(theirs)) if not _is_ours(path)}
+    if folder is not None and Path(folder).resolve() != PACKAGE_FOLDER:
+        wanted = set(network_files(Path(folder).resolve()))
     for path, file in _files.items():
-        file.hidden = not _is_ours(path) and file.stamp >= 0 and path not in wanted
+        file.hidden = path.parent != PACKAGE_FOLDER and file.stamp >= 0 and path not in wanted
     for path in sorted(wanted):
         if not _is_copy_of_ours(path):
             load_file(path)
@@ -176,7 +124,7 @@ def discover(folder: Path | str | None = None) -> list[BrokenFile]:
 
 
 def load_file(path: Path | str) -> list[str]:
-    """Import one file of networks or parts, once per modification time; return the names that it registered.
+    """Import one network file, once per modification time, and return the names that it registered.
 
     An error is kept for broken_files() and does not propagate. The next discover() forgets a file that is not
     in its folder.
@@ -190,46 +138,37 @@ def load_file(path: Path | str) -> list[str]:
     file = _files.get(path)
     if file is not None and file.stamp == stamp:
         file.hidden = False
-        return sorted(name for _, name in file.classes)
-    ours = _is_ours(path)
+        return sorted(file.classes)
+    ours = path.parent == PACKAGE_FOLDER
     # Our own files keep their real module name: an ordinary import gives the same class.
     if not ours or file is None or not file.classes:
         file = _files[path] = _File()
     file.stamp = stamp
     try:
         if ours:
-            importlib.import_module(".".join(("models", *path.relative_to(_HOME).with_suffix("").parts)))
+            importlib.import_module(f"{PACKAGE_NAME}.{path.stem}")
         else:
             _import_by_path(path, stamp)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's file may raise anything
         file.classes.clear()  # half a file is no file
         file.error = _describe(error, path)
-    return sorted(name for _, name in file.classes)
+    return sorted(file.classes)
 
 
 def broken_files() -> list[BrokenFile]:
     """Return the files in sight that could not be imported."""
-    return [
-        BrokenFile(path, file.error)
-        for path, file in sorted(_files.items())
-        if file.error is not None and not file.hidden
-    ]
+    return [BrokenFile(path, file.error) for path, file in sorted(_files.items())
+            if file.error is not None and not file.hidden]
 
 
-def files(name: str, kind: str = "model") -> list[Path]:
+def files(name: str) -> list[Path]:
     """Return the files that register `name`: one, or several when it is a duplicate."""
-    return sorted(_table(kind).get(name, {}))
+    return sorted(_table().get(name, {}))
 
 
 def network_files(folder: Path) -> list[Path]:
     """Return the files of a folder that may register networks: `*.py`, not `_*.py`."""
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_") and path.is_file())
-
-
-def part_files(networks: Path) -> list[Path]:
-    """Return the files of parts that belong to a folder of networks: `parts/` beside it, one level deep."""
-    parts = networks.parent / "parts"
-    return sorted(path for folder in (parts, *parts.glob("*/")) for path in network_files(folder))
 
 
 def near_misses(name: str, known: Sequence[str]) -> list[str]:
@@ -238,33 +177,27 @@ def near_misses(name: str, known: Sequence[str]) -> list[str]:
     return [by_lower[one] for one in difflib.get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.6)]
 
 
-def _table(kind: str) -> dict[str, dict[Path, type[nn.Module]]]:
+def _table() -> dict[str, dict[Path, type[nn.Module]]]:
     table: dict[str, dict[Path, type[nn.Module]]] = {}
     for path, file in _files.items():
         if not file.hidden:
-            for (of, name), cls in file.classes.items():
-                if of == kind:
-                    table.setdefault(name, {})[path] = cls
+            for name, cls in file.classes.items():
+                table.setdefault(name, {})[path] = cls
     return table
 
 
 def _load_package() -> None:
-    for path in (*part_files(PACKAGE_FOLDER), *network_files(PACKAGE_FOLDER)):
+    for path in network_files(PACKAGE_FOLDER):
         file = _files.get(path)
         if file is None or file.stamp < 0 or file.error is not None:
             load_file(path)
 
 
-def _is_ours(path: Path) -> bool:
-    return path.is_relative_to(PACKAGE_FOLDER) or path.is_relative_to(PARTS_FOLDER)
-
-
 def _is_copy_of_ours(path: Path) -> bool:
     """Tell whether a file is an unchanged copy of ours, as in a checkout next to an install."""
-    tails = {Path(*path.parts[-length:]) for length in (1, 2, 3)}
-    ours = {PACKAGE_FOLDER / path.name} | {_HOME / tail for tail in tails if tail.parts[0] == "parts"}
+    ours = PACKAGE_FOLDER / path.name
     try:
-        return any(one.is_file() and one.read_bytes() == path.read_bytes() for one in ours)
+        return ours.is_file() and ours.read_bytes() == path.read_bytes()
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""When a run ends or something is wrong with it: the terminal's bell, a desktop message (OSC 9), its title.
+"""When a run ends or goes wrong: the terminal's bell, a desktop message (OSC 9) and the terminal's title.
 
 Owns what was said and builds the bytes; what a run is called never reaches the terminal with control
 characters. Inside tmux the title is the pane's and the message is wrapped so that tmux hands it on.
@@ -14,7 +14,7 @@ from rich.cells import set_cell_size
 from engine.runs.record import Record
 from engine.words import say
 from tui.config import Config
-from tui.theme import BAD, signs, state_words
+from tui.theme import BAD, state_words
 from tui.widgets.plain import plain
 
 BELL = "\x07"
@@ -23,7 +23,6 @@ PUSH_TITLE, POP_TITLE = "\x1b[22;0t", "\x1b[23;0t"
 _NO_TITLE = ("linux", "vt100", "vt220")
 _MOST_CELLS = 120
 _MOST_MESSAGES = 5
-_RINGS = ("error", "warning")
 
 
 class Alerts:
@@ -34,8 +33,6 @@ class Alerts:
         self._write = write
         self._title = ""
         self._bad: dict[str, int] = {}
-        self._found: dict[str, set[str]] = {}
-        """Findings that were told, by run."""
 
     def ended(self, runs: Iterable[Record]) -> list[str]:
         """Ring and send a message for runs that were live and are not; return what was said of each."""
@@ -44,37 +41,13 @@ class Alerts:
             if run.state in BAD:
                 self._bad[run.state] = self._bad.get(run.state, 0) + 1
             told.append(line(f"{state_words(run.state)}  {run.run_id}"))
-        self._say(told)
-        return told
-
-    def found(self, runs: Iterable[Record]) -> list[str]:
-        """Ring and send a message for findings that were not told yet; return what was said, each once.
-
-        What runs knew before they were first passed to `know` is no news.
-        """
-        told = []
-        for run in runs:
-            said = self._found.setdefault(run.run_id, set())
-            for identity, event in list(run.findings.items()):
-                if identity not in said and event.get("severity") in _RINGS:
-                    sign = signs([(identity, str(event["severity"]))])
-                    told.append(line(f"{sign} {event.get('title', '')}  {run.run_id}"))
-                said.add(identity)
-        self._say(told)
-        return told
-
-    def know(self, runs: Iterable[Record]) -> None:
-        """Take note of what these runs have told already."""
-        for run in runs:
-            self._found.setdefault(run.run_id, set()).update(run.findings)
-
-    def _say(self, told: list[str]) -> None:
         if told and self.config.bell:
             self._write(BELL)
         if told and self.config.notify:
             more = len(told) - _MOST_MESSAGES
             shown = told[:_MOST_MESSAGES] + ([say("run_acts.more", count=more)] if more > 0 else [])
             self._write("".join(message(f"spectui: {one}") for one in shown))
+        return told
 
     def tell_title(self, live: int) -> None:
         """Set the title when it says something new; the one before comes back by `give_back`."""

@@ -96,7 +96,7 @@ class SpectuiApp(App[None]):
         self._standing = memory.Standing()
         self._reason = ("", 0.0)
         self._live: set[str] = set()
-        self._rest_started = self._tended = self._findings_known = False
+        self._rest_started = self._tended = False
         self.marked: set[str] = set()
         """Runs marked for comparison, by id: the list and the comparison share them."""
         self.poll_seconds = poll_seconds(self.config, slow)
@@ -218,7 +218,6 @@ class SpectuiApp(App[None]):
         ended = self._live - live
         if ended:
             self.alerts.ended(row for row in self.feed.rows if row.run_id in ended)
-        self._tell_findings(live | ended)
         self._live = live
         self.alerts.tell_title(self.feed.live())
         self._pass_on("runs_changed")
@@ -230,17 +229,6 @@ class SpectuiApp(App[None]):
                 self._tended = True
                 self.tend(None)
         self.call_after_refresh(self._start_rest)
-
-    def _tell_findings(self, ids: set[str]) -> None:
-        """Tell what runs at work found in themselves, once each; what was there before is in the list."""
-        if not self.feed.loaded:
-            return
-        rows = [row for row in self.feed.rows if row.run_id in ids]
-        if not self._findings_known:
-            self._findings_known = True
-            self.alerts.know(rows)
-        for told in self.alerts.found(rows):
-            self.notify(plain(told), severity="warning", timeout=_NEWS_SECONDS, markup=False)
 
     def on_confs_changed(self, message: ConfsChanged) -> None:
         self._pass_on("confs_changed")
@@ -329,8 +317,7 @@ class SpectuiApp(App[None]):
         """Do what the key with this id does: a click on the key bar."""
         key = next((key for key in keys.KEYS if key.id == identity), None)
         if key is not None:
-            pane = keys.pane_of(self.screen.focused) if key.where in keys.IN_A_RUN else None
-            await self.run_action(key.action, self if key.where == "app" else pane or self.screen)
+            await self.run_action(key.action, self if key.where == "app" else self.screen)
 
     def action_theme(self, name: str, kept: bool = True) -> None:
         """Change the colours, charts and all, and keep the choice."""

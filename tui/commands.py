@@ -48,16 +48,11 @@ class KeyProvider(_Commands):
     """The keys of the screen in front and of the app; one that cannot act now says why."""
 
     def commands(self) -> Iterator[Command]:
-        pane = keys.pane_of(self.screen.focused)
-        nodes = {
-            "app": None,
-            getattr(self.screen, "where", "app"): self.screen,
-            getattr(pane, "where", ""): pane,
-        }
+        where = getattr(self.screen, "where", "app")
         for key in keys.KEYS:
-            if key.where not in nodes or key.id == "app.palette":
+            if key.where not in (where, "app") or key.id == "app.palette":
                 continue
-            node = nodes[key.where]
+            node = None if key.where == "app" else self.screen
             why = self.spectui.why_not(key.action, node)
             why = say("palette.not_now", why=plain(why)) if why else ""
             line = f"{say(f'key.{key.id}')}  ({key.shown(key.where)})"

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
 from textual.keys import _character_to_key
 
 from engine.errors import BadInput
@@ -50,7 +49,6 @@ PLACES = (
     "log",
     "conf",
     "files",
-    "advice",
     "predictions",
     "pager",
     "experiments",
@@ -64,7 +62,7 @@ PLACES = (
 )
 
 # Tabs of a run whose widgets have keys of their own, before those of the run.
-IN_A_RUN = ("log", "conf", "advice", "files", "predictions")
+IN_A_RUN = ("log", "conf", "files", "predictions")
 
 KEYS: tuple[Key, ...] = (
     Key("app.runs", "1", "mode('runs')", "app"),
@@ -153,10 +151,6 @@ KEYS: tuple[Key, ...] = (
     Key("conf.search", "slash", "search", "conf", 3),
     Key("conf.next", "n", "found(1)", "conf", 4),
     Key("conf.previous", "N", "found(-1)", "conf"),
-    Key("advice.relaunch", "R", "relaunch", "advice", 2),
-    Key("advice.open", "enter", "open_form", "advice", 3),
-    Key("advice.mark", "space", "mark_remedy", "advice", 4),
-    Key("advice.compare", "c", "compare_tried", "advice", 7),
     Key("files.open", "enter", "open", "files", 2),
     Key("files.export", "ctrl+e", "export", "files", 3),
     Key("files.edit", "e", "edit", "files", 4),
@@ -211,8 +205,6 @@ KEYS: tuple[Key, ...] = (
     Key("launch.reset", "ctrl+r", "reset", "launch", 4),
     Key("launch.schedule", "f2", "schedule", "launch", 5),
     Key("launch.difference", "f4", "difference", "launch"),
-    Key("launch.fix", "f7", "fix", "launch", 7),
-    Key("launch.warning", "f8", "next_warning", "launch"),
     Key("launch.save", "f6,ctrl+o", "save", "launch", 7),
     Key("launch.edit", "ctrl+e", "edit", "launch"),
     Key("launch.cancel", "escape", "cancel", "launch", 2),
@@ -366,12 +358,6 @@ def bar(where: str) -> list[Key]:
         back = next(key for key in KEYS if key.id == "app.back")
         ranked = [back if key.id == "app.quit" else key for key in ranked]
     return sorted(ranked, key=lambda key: key.rank)
-
-
-def pane_of(focused: DOMNode | None) -> DOMNode | None:
-    """Return the tab of a run that has keys of its own and the focus; None where there is none."""
-    inside = () if focused is None else focused.ancestors_with_self
-    return next((node for node in inside if getattr(node, "where", "") in IN_A_RUN), None)
 
 
 def pretty(key: str) -> str:

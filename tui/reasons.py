@@ -137,15 +137,6 @@ def _to_launch(screen: Any, _given: str) -> str:
     return "" if listed else say("reason.nothing_to_launch")
 
 
-def _warned(screen: Any, _given: str) -> str:
-    return "" if screen.query_one("#launch-state").warnings else say("reason.no_warning")
-
-
-def _fixable(screen: Any, given: str) -> str:
-    fix = screen.query_one("#launch-state").fix
-    return _warned(screen, given) or ("" if fix is not None else say("advice_tab.no_key"))
-
-
 def _trash(screen: Any, _given: str) -> str:
     return "" if screen.rows else say("trash_screen.is_empty")
 
@@ -179,8 +170,6 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("queue", "stop"): _stop,
     ("experiments", "open"): _to_launch,
     ("experiments", "new"): _to_launch,
-    ("launch", "fix"): _fixable,
-    ("launch", "next_warning"): _warned,
     ("data", "open"): _data_set,
     ("data", "copy"): _data_set,
     **{("trash", name): _trash for name in ("restore", "mark", "empty")},

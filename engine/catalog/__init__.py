@@ -8,34 +8,19 @@ together.
 
 from __future__ import annotations
 
-from engine.catalog.children import ask
 from engine.catalog.counts import Count, parameter_counts, stamp_of
 from engine.catalog.fields import check_fields
-from engine.catalog.scan import (
-    PACKAGE_FOLDER,
-    PART_KINDS,
-    Field,
-    Network,
-    find,
-    in_one_line,
-    near_miss,
-    networks,
-    parts,
-)
+from engine.catalog.scan import PACKAGE_FOLDER, Field, Network, find, in_one_line, networks
 
 __all__ = [
     "PACKAGE_FOLDER",
-    "PART_KINDS",
     "Count",
     "Field",
     "Network",
-    "ask",
     "check_fields",
     "find",
     "in_one_line",
-    "near_miss",
     "networks",
     "parameter_counts",
-    "parts",
     "stamp_of",
 ]

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.catalog.scan import PACKAGE_FOLDER, Network, networks, part_files
+from engine.catalog.scan import PACKAGE_FOLDER, Network, networks
 from engine.words import say
 from engine.workspace import Workspace
 
@@ -50,8 +50,7 @@ def parameter_counts(
         for network in networks(workspace)
         if network.broken is None and (chosen is None or network.name in chosen)
     }
-    shared = _shared_stamp(workspace)
-    keys = {name: f"{_stamp(network, shared)}|{points}|{labels}" for name, network in wanted.items()}
+    keys = {name: _key(network, points, labels) for name, network in wanted.items()}
     remembered = _read(workspace)
     counts = {name: remembered[key] for name, key in keys.items() if key in remembered}
     stale = [network for name, network in wanted.items() if name not in counts]
@@ -134,23 +133,23 @@ def _child(
     return say("catalog.count_failed", code=done.returncode, last=last)
 
 
-def stamp_of(network: Network, workspace: Workspace) -> str:
+def _key(network: Network, points: int, labels: int) -> str:
+    return f"{stamp_of(network)}|{points}|{labels}"
+
+
+def stamp_of(network: Network) -> str:
     """Return a text that changes with the file of a network and with the parts that networks share."""
-    return _stamp(network, _shared_stamp(workspace))
-
-
-def _stamp(network: Network, shared: int) -> str:
     try:
         stat = network.file.stat()
         stamp = f"{stat.st_mtime_ns}|{stat.st_size}"
     except OSError:
         stamp = "gone|0"
-    return f"{network.file}|{network.name}|{stamp}|{shared}"
+    return f"{network.file}|{network.name}|{stamp}|{_shared_stamp()}"
 
 
-def _shared_stamp(workspace: Workspace) -> int:
+def _shared_stamp() -> int:
     """Return the time of the newest change to what networks share."""
-    shared = [*PACKAGE_FOLDER.parent.glob("*.py"), *part_files(workspace)]
+    shared = [*PACKAGE_FOLDER.parent.glob("*.py"), *(PACKAGE_FOLDER.parent / "parts").glob("*.py")]
     return max((path.stat().st_mtime_ns for path in shared if path.is_file()), default=0)
 
 

@@ -10,11 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import get_type_hints, is_typeddict
 
-from engine.catalog.scan import GIVEN, Network, annotations_of, find, in_one_line, near_miss
+from engine.catalog.scan import Network, annotations_of, near_miss
 from engine.catalog.types import resolve, typed_dict
-from engine.errors import BadInput
 from engine.words import has, say
-from engine.workspace import Workspace
 
 Loc = tuple[str | int, ...]
 _KINDS = {  # pydantic's word for what was wrong -> our word for what was wanted
@@ -33,21 +31,18 @@ _KINDS = {  # pydantic's word for what was wrong -> our word for what was wanted
 
 
 def check_fields(
-    workspace: Workspace,
-    network: Network,
-    fields: Mapping[str, Any],
-    path: Sequence[str | int] = ("model",),
+    network: Network, fields: Mapping[str, Any], path: Sequence[str | int] = ("model",)
 ) -> list[tuple[Loc, str]]:
-    """Return what is wrong with the fields of a network or part: where (path and keys), one sentence each.
+    """Return what is wrong with the fields of a network: where (path and keys) and one sentence each.
 
-    Unknown and missing keys, wrong types, values outside a Literal; nested groups, and the sections of its
-    parts too. A network that takes any field (the older style) is checked for its named ones only.
+    Unknown and missing keys, wrong types, values outside a Literal; nested groups too. A network that takes
+    any field (the older style) is checked for its named ones only.
     """
     start: Loc = tuple(path)
     wrong: list[tuple[Loc, str]] = []
     rest = {}
     for key, value in fields.items():
-        if key in GIVEN[network.kind]:
+        if key in ("points", "labels"):
             wrong.append(((*start, key), say("catalog.set_by_data", field=key)))
         else:
             rest[key] = _plain(value)
@@ -59,26 +54,7 @@ def check_fields(
     except ValidationError as error:
         found = _sentences(network, shape, rest, error.errors())
         wrong += [((*start, *loc), text) for loc, text in found.items()]
-    for field in network.fields:
-        if field.part and rest.get(field.name) is not None:
-            wrong += _part(workspace, field.part, rest[field.name], (*start, field.name))
     return wrong
-
-
-def _part(workspace: Workspace, kind: str, section: Any, start: Loc) -> list[tuple[Loc, str]]:
-    """Return what is wrong with a section that chooses a part: a name, or a mapping with one."""
-    if not isinstance(section, str | Mapping):
-        return []  # told already, as a wrong type
-    fields = {"name": section} if isinstance(section, str) else dict(section)
-    name = fields.pop("name", None)
-    if not isinstance(name, str):
-        text = say("catalog.part_unnamed", kind=say(f"catalog.of.{kind}"))
-        return [(start if name is None else (*start, "name"), text)]
-    try:
-        part = find(workspace, name, kind)
-    except BadInput as error:
-        return [(start if isinstance(section, str) else (*start, "name"), in_one_line(error))]
-    return check_fields(workspace, part, fields, start)
 
 
 _shapes: dict[tuple[str, str], tuple[int, Any, TypeAdapter[Any]]] = {}

@@ -1,4 +1,4 @@
-"""Find the networks and their parts in the source files, without importing one.
+"""Find the networks in the source files, without importing one.
 
 Follows `models/registry.py` (which files, which names) and `models/contract.py` (which inputs).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,21 +20,9 @@ from engine.words import say
 from engine.workspace import Workspace
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[2] / "models" / "spectral_prediction"
-PARTS_FOLDER = PACKAGE_FOLDER.parent / "parts"
 _INPUTS = ("continuum", "normalized", "stacked", "concatenated")
 _CONFIG_NAMES = ("configs", "config", "args")
-_PLACE = ("in_channels", "in_length")
-GIVEN: dict[str, tuple[str, ...]] = {
-    "model": ("points", "labels"),
-    "backbone": _PLACE,
-    "global_branch": _PLACE,
-    "local_branch": _PLACE,
-    "fusion": ("local_channels", "local_length", "global_channels", "global_length"),
-    "head": (*_PLACE, "labels"),
-    "norm": ("channels",),
-}
-"""kind of part -> what is set by the data or by the network around it, never by a conf"""
-PART_KINDS = tuple(kind for kind in GIVEN if kind != "model")
+_GIVEN = ("points", "labels")  # set by the data, never by a conf
 
 
 @dataclass(frozen=True)
@@ -52,20 +40,10 @@ class Field:
     help: str = ""
     """from 'Args:' in the docstring, or the string under a key of a group"""
 
-    @property
-    def is_section(self) -> bool:
-        """Whether it takes a part: the section of a conf that says which and with what fields."""
-        return self.name in PART_KINDS and bool(re.search(r"\bPart\b", self.annotation))
-
-    @property
-    def part(self) -> str:
-        """The kind of part that it chooses, by a section or by a bare name; empty when it does not."""
-        return self.name if self.is_section else "norm" if "NormName" in self.annotation else ""
-
 
 @dataclass(frozen=True)
 class Network:
-    """One network, or one part of networks, as its source describes it."""
+    """One network as its source describes it."""
 
     name: str
     cls: str
@@ -81,27 +59,12 @@ class Network:
     builtin: bool = False
     broken: str | None = None
     """why the file cannot be read; name is then the name of the file"""
-    kind: str = "model"
-    """model, or the kind of part: see PART_KINDS"""
 
 
 def networks(workspace: Workspace) -> list[Network]:
     """Return every network of ours and of the workspace, by name; broken files too, each as one entry."""
-    return [one for one in _described(files(workspace)) if one.kind == "model" or one.broken is not None]
-
-
-def parts(workspace: Workspace, kind: str = "") -> list[Network]:
-    """Return every part (of one kind) of ours and of the workspace, by name; broken files too.
-
-    Parts stand in `models/parts/`, or beside the networks.
-    """
-    every = _described([*files(workspace), *part_files(workspace)])
-    return [one for one in every if one.broken or (one.kind != "model" and kind in ("", one.kind))]
-
-
-def _described(paths: Iterable[Path]) -> list[Network]:
     found: list[Network] = []
-    for path in paths:
+    for path in files(workspace):
         try:
             stat = path.stat()
         except OSError:
@@ -110,27 +73,24 @@ def _described(paths: Iterable[Path]) -> list[Network]:
     return sorted(found, key=lambda network: (network.name.lower(), str(network.file)))
 
 
-def find(workspace: Workspace, name: str, kind: str = "model") -> Network:
-    """Return the network, or the part of a kind, called `name`.
+def find(workspace: Workspace, name: str) -> Network:
+    """Return the network called `name`.
 
     Raises:
         BadInput: there is none (with near misses, the known names and the files that cannot be read), or two.
     """
-    every = networks(workspace) if kind == "model" else parts(workspace, kind)
-    word = say(f"catalog.of.{kind}")
+    every = networks(workspace)
     readable = [network for network in every if network.broken is None]
     hits = [network for network in readable if network.name == name]
     if len(hits) == 1:
         return hits[0]
     if hits:
         places = [f"{workspace.relative(hit.file)}:{hit.line}" for hit in hits]
-        raise BadInput(say("catalog.duplicate", kind=word, name=name, first=places[0], second=places[1]))
+        raise BadInput(say("catalog.duplicate", name=name, first=places[0], second=places[1]))
     known = sorted({network.name for network in readable})
     near = near_miss(name, known)
     lines = [
-        say("catalog.unknown_near", kind=word, name=name, near=near)
-        if near
-        else say("catalog.unknown", kind=word, name=name),
+        say("catalog.unknown_near", name=name, near=near) if near else say("catalog.unknown", name=name),
         say("catalog.known", names=", ".join(known)),
     ]
     lines += [
@@ -156,14 +116,6 @@ def files(workspace: Workspace) -> list[Path]:
     return ours + [path for path in theirs if not _is_copy_of_ours(path)]
 
 
-def part_files(workspace: Workspace) -> list[Path]:
-    """Return the files of parts of ours and of the workspace; unchanged copies of ours are left out."""
-    ours = _part_files(PARTS_FOLDER)
-    folder = workspace.networks.resolve().parent / "parts"
-    theirs = [] if folder == PARTS_FOLDER else _part_files(folder)
-    return ours + [path for path in theirs if not _is_copy_of_ours(path)]
-
-
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return the known name most like `name`, whatever the case of the letters, or ''."""
     by_lower = {one.lower(): one for one in known}
@@ -185,9 +137,7 @@ def annotations_of(network: Network) -> Annotations:
     """Read the annotations of a network's fields from its source."""
     scope = Scope.of(ast.parse(network.file.read_bytes()))
     node = scope.classes.get(network.cls)
-    parameters, is_open = (
-        _init_parameters(node, scope, GIVEN[network.kind]) if node is not None else ([], True)
-    )
+    parameters, is_open = _init_parameters(node, scope) if node is not None else ([], True)
     fields = {arg.arg: (arg.annotation, default is None) for arg, default in parameters}
     return Annotations(scope, fields, is_open)
 
@@ -196,18 +146,10 @@ def _network_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_") and path.is_file())
 
 
-def _part_files(folder: Path) -> list[Path]:
-    """Return the files of a folder of parts, and those one level deeper."""
-    return [path for one in (folder, *sorted(folder.glob("*/"))) for path in _network_files(one)]
-
-
 def _is_copy_of_ours(path: Path) -> bool:
-    tails = {Path(*path.parts[-length:]) for length in (2, 3)}
-    ours = {PACKAGE_FOLDER / path.name} | {
-        PARTS_FOLDER.parent / tail for tail in tails if tail.parts[0] == "parts"
-    }
+    ours = PACKAGE_FOLDER / path.name
     try:
-        return any(one.is_file() and one.read_bytes() == path.read_bytes() for one in ours)
+        return ours.is_file() and ours.read_bytes() == path.read_bytes()
     except OSError:
         return False
 
@@ -215,7 +157,7 @@ def _is_copy_of_ours(path: Path) -> bool:
 @lru_cache(maxsize=512)
 def _networks_of(path: Path, mtime_ns: int, size: int) -> tuple[Network, ...]:
     """Return the networks of one file; its time and size are there to be a key of the cache."""
-    builtin = path.is_relative_to(PACKAGE_FOLDER) or path.is_relative_to(PARTS_FOLDER)
+    builtin = path.parent == PACKAGE_FOLDER
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError) as error:
@@ -226,9 +168,9 @@ def _networks_of(path: Path, mtime_ns: int, size: int) -> tuple[Network, ...]:
     scope = Scope.of(tree)
     found = []
     for node in scope.classes.values():
-        for kind, name, inputs in _registrations(node):
+        for name, inputs in _registrations(node):
             doc = ast.get_docstring(node) or ""
-            fields, is_open = _fields(node, scope, doc, GIVEN[kind])
+            fields, is_open = _fields(node, scope, doc)
             found.append(
                 Network(
                     name,
@@ -237,30 +179,26 @@ def _networks_of(path: Path, mtime_ns: int, size: int) -> tuple[Network, ...]:
                     node.lineno,
                     doc,
                     doc.partition("\n")[0],
-                    inputs or (_inputs(node, scope) if kind == "model" else ()),
+                    inputs or _inputs(node, scope),
                     fields,
                     is_open,
                     builtin,
-                    kind=kind,
                 )
             )
     return tuple(found)
 
 
-def _registrations(node: ast.ClassDef) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return the kinds and names, and the inputs said there, of every @register_...("...") over a class."""
+def _registrations(node: ast.ClassDef) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the names, and the inputs said there, of every @register_model("...") over a class."""
     found = []
     for call in node.decorator_list:
-        if not isinstance(call, ast.Call):
-            continue
-        kind = source_of(call.func).rpartition(".")[2].removeprefix("register_")
-        if f"register_{kind}" != source_of(call.func).rpartition(".")[2] or kind not in GIVEN:
+        if not isinstance(call, ast.Call) or source_of(call.func).rpartition(".")[2] != "register_model":
             continue
         given = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
         name = _literal(call.args[0]) if call.args else given.get("name")
         inputs = given.get("inputs") or ()
         if isinstance(name, str):
-            found.append((kind, name, (inputs,) if isinstance(inputs, str) else tuple(inputs)))
+            found.append((name, (inputs,) if isinstance(inputs, str) else tuple(inputs)))
     return found
 
 
@@ -305,9 +243,7 @@ def _inputs(node: ast.ClassDef, scope: Scope) -> tuple[str, ...]:
     return ("concatenated",) if len(taken) == 1 else ()
 
 
-def _init_parameters(
-    node: ast.ClassDef, scope: Scope, given: Sequence[str]
-) -> tuple[list[tuple[ast.arg, ast.expr | None]], bool]:
+def _init_parameters(node: ast.ClassDef, scope: Scope) -> tuple[list[tuple[ast.arg, ast.expr | None]], bool]:
     """Return the parameters of __init__ that a conf may set, and whether it takes any others too."""
     init = _method(node, "__init__", scope)
     if init is None:
@@ -315,11 +251,11 @@ def _init_parameters(
     parameters = _parameters(init)
     if parameters and parameters[0][0].arg in _CONFIG_NAMES and all(d is not None for _, d in parameters[1:]):
         return [], True
-    return [one for one in parameters if one[0].arg not in given], init.args.kwarg is not None
+    return [one for one in parameters if one[0].arg not in _GIVEN], init.args.kwarg is not None
 
 
-def _fields(node: ast.ClassDef, scope: Scope, doc: str, given: Sequence[str]) -> tuple[list[Field], bool]:
-    parameters, is_open = _init_parameters(node, scope, given)
+def _fields(node: ast.ClassDef, scope: Scope, doc: str) -> tuple[list[Field], bool]:
+    parameters, is_open = _init_parameters(node, scope)
     init = _method(node, "__init__", scope)
     helps = {**_args_section(doc), **_args_section(ast.get_docstring(init) or "" if init else "")}
     return [_field(arg, default, scope, helps.get(arg.arg, "")) for arg, default in parameters], is_open

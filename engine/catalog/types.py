@@ -20,8 +20,6 @@ _PLAIN: dict[str, Any] = {
     "bool": bool,
     "str": str,
     "Path": str,
-    "NormName": str,  # the name of a norm: models/parts/norms.py
-    "Part": Union[str, dict[str, Any]],  # noqa: UP007 - a section of a conf: models/parts/sections.py
     "None": None,
     "list": list[Any],
     "List": list[Any],

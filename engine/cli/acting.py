@@ -64,13 +64,7 @@ def resume(arguments: argparse.Namespace) -> int:
 
 
 def rerun(arguments: argparse.Namespace) -> int:
-    """Start a child of each run: its conf with changes, or with remedies of the advisor's."""
-    if arguments.remedies:
-        from engine.cli import advising
-
-        return advising.rerun(arguments)
-    if arguments.start_from is not None:
-        raise BadInput(say("advice.from_needs_remedy"))
+    """Start a child of each run: its conf with changes."""
     here = workspace.find(arguments.root)
     records = records_of(here, arguments.runs)
     if arguments.foreground and (len(records) > 1 or arguments.queue):

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from engine import workspace
-from engine.cli.advising import outcome_lines, outcomes_of
 from engine.cli.inspect import plain
 from engine.cli.text import message, print_json, print_table
 from engine.compare import comparison, export, metrics, params, picture, written
 from engine.compare.labels import kinds, labels
 from engine.compare.labels import unit as unit_of
 from engine.compare.tables import is_main
-from engine.diagnose.outcome import Outcome
 from engine.runs.record import Record
 from engine.track import listing
 from engine.words import say
@@ -36,8 +34,6 @@ def compare(arguments: argparse.Namespace) -> int:
         facts: dict[str, Any] = {"runs": [plain(here, r) for r in found]} | comparison(found)
         if baseline is not None:
             facts["baseline"] = found[baseline].run_id
-        if tried := _tried(here, found):
-            facts["outcomes"] = [one.plain() for one in tried]
         print_json(facts)
     elif arguments.csv:
         export.runs_csv(found, sys.stdout)
@@ -48,15 +44,7 @@ def compare(arguments: argparse.Namespace) -> int:
         print(export.markdown(found, ids, baseline=baseline, everything=arguments.all), end="")
     else:
         _print(found, baseline, everything=arguments.all)
-        for text in outcome_lines(_tried(here, found)):
-            print(f"\n{text}")
     return 0
-
-
-def _tried(here: workspace.Workspace, found: list[Record]) -> list[Outcome]:
-    """Return how the remedies ended whose parent and child are both among these runs."""
-    ids = {record.run_id for record in found}
-    return [one for one in outcomes_of(here, found) if {one.parent, one.child} <= ids]
 
 
 def _baseline(here: workspace.Workspace, found: list[Record], word: str | None) -> int | None:

@@ -1,26 +1,29 @@
-"""`runs` and `show`: what runs say, as text and as JSON."""
+"""`runs`, `show`, `watch`, `diagnose`: what runs say, as text and as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
 import re
+import sqlite3
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from engine import diagnose as advisor
-from engine import workspace
+from engine import exit_codes, workspace
 from engine.cli.text import age, duration, figure, message, print_json, print_table
 from engine.conf.tree import flatten
-from engine.diagnose import live
+from engine.errors import BadInput
 from engine.runs import death
 from engine.runs.about import close
+from engine.runs.events import Tail, writable
 from engine.runs.record import Record
 from engine.runs.select import check_key, getter_of, select, sort, value
-from engine.track import listing, sparks
+from engine.track import listing, remote, sparks
 from engine.words import say
 
 _COLUMNS = ("run_id", "state", "model", "epoch", "best.val_loss", "last.val_loss", "duration", "age")
@@ -98,6 +101,97 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def watch(arguments: argparse.Namespace) -> int:
+    """Follow a run until it ends (or, with --until-bad, until something is wrong)."""
+    here = workspace.find(arguments.root)
+    record = listing.find(here, arguments.run)
+    if record.stored is not None:
+        return _watch_stored(here, record, arguments)
+    tail = Tail(record.folder.events)
+    while True:
+        record.refresh()
+        for event in tail.poll():
+            _tell(event, record, arguments.json)
+        findings = advisor.of_run(here, record)
+        bad = [f for f in findings if f.severity == "error"]
+        if not record.live or (arguments.until_bad and bad):
+            break
+        time.sleep(_POLL_SECONDS)
+    if not arguments.json:
+        print(say("runs.is_now", run=record.run_id, state=say(f"state.{record.state}")))
+        for finding in findings:
+            print("\n".join(finding.lines()))
+    if record.state == "finished":
+        return exit_codes.DONE
+    return (
+        int((record.end or {}).get("exit_code") or exit_codes.FAILED)
+        if not record.live
+        else exit_codes.NON_FINITE
+    )
+
+
+def _watch_stored(here: workspace.Workspace, record: Record, arguments: argparse.Namespace) -> int:
+    """Follow a run that only an MLflow store has, by reading it there again until it ends."""
+    told: dict[str, float] = {}
+    problem = ""
+    slowness = 0.0
+    while True:
+        news = {key: value for key, value in record.last.items() if not _same(value, told.get(key))}
+        told = dict(record.last)
+        if news:
+            if arguments.json:
+                print(
+                    json.dumps({"kind": "metrics", "values": writable(news)}, ensure_ascii=False), flush=True
+                )
+            else:
+                print("  ".join(f"{key} {figure(value)}" for key, value in news.items()), flush=True)
+        bad = arguments.until_bad and any(not math.isfinite(value) for value in record.last.values())
+        if not record.live or bad:
+            break
+        time.sleep(max(_POLL_SECONDS, 9 * slowness))
+        began = time.monotonic()
+        try:
+            record = listing.again(here, record) or _gone(record)
+            problem = ""
+        except (sqlite3.Error, remote.Away) as error:
+            # The store is away or locked: it is asked again; said once.
+            if str(error) != problem:
+                problem = str(error)
+                message(problem)
+        slowness = time.monotonic() - began
+    if not arguments.json:
+        print(say("runs.is_now", run=record.run_id, state=say(f"state.{record.state}")))
+    if record.live:
+        return exit_codes.NON_FINITE
+    return exit_codes.DONE if record.state == "finished" else exit_codes.FAILED
+
+
+def _gone(record: Record) -> Record:
+    raise BadInput(say("runs.gone", run=record.run_id))
+
+
+def _same(left: float, right: float | None) -> bool:
+    return left == right or (left != left and right is not None and right != right)
+
+
+def diagnose(arguments: argparse.Namespace) -> int:
+    """Say what is wrong with a run, or with a conf before it is run."""
+    here = workspace.find(arguments.root)
+    if is_conf(here, arguments.what):
+        from engine.conf.load import resolve
+
+        findings = advisor.of_conf(here, resolve(here, arguments.what).conf)
+    else:
+        findings = advisor.of_run(here, listing.find(here, arguments.what))
+    if arguments.json:
+        print_json({"findings": [f.plain() for f in findings]})
+    elif not findings:
+        print(say("diagnose.none"))
+    else:
+        print("\n\n".join("\n".join(f.lines()) for f in findings))
+    return 0
+
+
 def plain(here: workspace.Workspace, record: Record) -> dict[str, Any]:
     """Return a run in the JSON form of `spectui runs --json`."""
     if record.stored is not None:
@@ -115,7 +209,7 @@ def plain(here: workspace.Workspace, record: Record) -> dict[str, Any]:
         "last": record.last,
         "params": flatten(record.conf()),
         "mlflow_run_id": record.mlflow_run_id(),
-        "findings": [f.plain() for f in live.known(here, record)],
+        "findings": [f.plain() for f in advisor.of_run(here, record)],
     }
 
 
@@ -153,8 +247,6 @@ def facts(here: workspace.Workspace, record: Record) -> list[tuple[str, str]]:
     }
     if record.stored is None:
         rows[1:1] = [(say(f"fact.{name}"), text) for name, text in said.items() if text]
-    for identity, event in record.findings.items():
-        rows.append((say("fact.finding"), f"{identity} {event.get('title', '')}"))
     if record.end and record.end.get("message"):
         rows.append((say("fact.message"), str(record.end["message"]).splitlines()[0]))
     died = death.what_is_known(record)
@@ -186,6 +278,20 @@ def _details(record: Record) -> dict[str, Any]:
         "message": (record.end or {}).get("message"),
         "death": None if (died := death.what_is_known(record)) is None else died.plain(),
     }
+
+
+def _tell(event: dict[str, Any], record: Record, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(event, ensure_ascii=False), flush=True)
+    elif event["kind"] == "epoch":
+        shown = "  ".join(
+            f"{name} {figure(v)}"
+            for name, v in event["values"].items()
+            if name in ("train_loss", "val_loss", "learning_rate")
+        )
+        print(say("runs.epoch", epoch=event["epoch"], epochs=record.epochs or "?", values=shown), flush=True)
+    elif event["kind"] == "phase":
+        print(say(f"phase.{event['phase']}"), flush=True)
 
 
 def _cell(record: Record, key: str) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import yaml
 
 from engine import catalog, words
-from engine.conf import parts
 from engine.conf.load import get
 from engine.conf.mistakes import range_of
 from engine.conf.schema import Conf
@@ -111,13 +110,8 @@ def _network_fields(workspace: Workspace, conf: Conf, plain: dict[str, Any]) -> 
         ]:
             key = f"model.{name}"
             value = get(plain, key)
-            absent = value is None and field.name not in conf.model.fields
-            shown = inner.default if absent else value
-            choices = _literal_choices(inner.annotation)
-            if inner.part:
-                choices = tuple(parts.names(workspace, inner.part))
-                shown = shown["name"] if isinstance(shown, dict) and list(shown) == ["name"] else shown
-            fields.append(_field(key, shown, choices, inner.help or ""))
+            shown = inner.default if value is None else value
+            fields.append(_field(key, shown, _literal_choices(inner.annotation), inner.help or ""))
     return fields
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.conf import mistakes, parts
+from engine.conf import mistakes
 from engine.conf.marks import Location, Mark, Marked, parse_value, read
 from engine.conf.schema import KNOWN_FLAGS, TEXT_FLAGS, Conf
 from engine.conf.tree import difference as difference
@@ -67,12 +67,12 @@ def resolve(
         _drop_other_network(plain, flags["model"])
     for flag, text in (flags or {}).items():
         value = text if flag in TEXT_FLAGS else parse_value(text)
-        plain = _set(workspace, plain, KNOWN_FLAGS[flag], value, Mark(f"--{flag}"))
+        _set(plain, KNOWN_FLAGS[flag], value, Mark(f"--{flag}"))
     for word in sets:
         key, sign, text = word.partition("=")
         if not sign or not key.strip():
             raise BadInput(say("conf.bad_set", word=word))
-        plain = _set(workspace, plain, key.strip(), parse_value(text), Mark(f"--set {key.strip()}"))
+        _set(plain, key.strip(), parse_value(text), Mark(f"--set {key.strip()}"))
     conf = check(workspace, plain)
     patch: dict[str, dict[str, Any]] = {}
     if path is not None and (sets or flags or model_conf):
@@ -121,7 +121,6 @@ def check(workspace: Workspace, marked: Marked) -> Conf:
     Raises:
         BadInput: every mistake, one line each: place, key, what is wrong, near miss.
     """
-    marked = _with_parts(workspace, marked)
     conf, problems = mistakes.find(workspace, marked.data)
     if problems or conf is None:
         raise BadInput([_line(marked, location, text) for location, text in problems])
@@ -140,9 +139,9 @@ def _compose(workspace: Workspace, file: Path, above: tuple[Path, ...]) -> Marke
     marked = read(file, shown)
     base_name = marked.data.pop("base", None)
     if base_name is not None:
-        below = _compose(workspace, _base_file(workspace, file, base_name, shown), (*above, file))
-        parts.drop_replaced(below.data, marked.data)
-        marked = _merge(below, marked)
+        marked = _merge(
+            _compose(workspace, _base_file(workspace, file, base_name, shown), (*above, file)), marked
+        )
     for section in _SECTIONS:
         name = marked.data.get(section)
         if isinstance(name, str):
@@ -154,7 +153,7 @@ def _compose(workspace: Workspace, file: Path, above: tuple[Path, ...]) -> Marke
             loaded = read(part, workspace.relative(part))
             marked.data[section] = loaded.data
             marked.marks |= {(section, *loc): mark for loc, mark in loaded.marks.items() if loc}
-    return _with_parts(workspace, marked)
+    return marked
 
 
 def _base_file(workspace: Workspace, file: Path, name: Any, shown: str) -> Path:
@@ -199,8 +198,7 @@ def _drop_other_network(marked: Marked, name: str) -> None:
         marked.data["model"] = {}
 
 
-def _set(workspace: Workspace, marked: Marked, key: str, value: Any, mark: Mark) -> Marked:
-    """Return the data with one override; a part given by name has its fields before the next one."""
+def _set(marked: Marked, key: str, value: Any, mark: Mark) -> None:
     *parents, last = [_as_key(part) for part in key.split(".")]
     tree = marked.data
     for depth, part in enumerate(parents):
@@ -213,13 +211,6 @@ def _set(workspace: Workspace, marked: Marked, key: str, value: Any, mark: Mark)
     tree[last] = value
     _forget(marked, (*parents, last))
     marked.marks[(*parents, last)] = mark
-    return _with_parts(workspace, marked)
-
-
-def _with_parts(workspace: Workspace, marked: Marked) -> Marked:
-    """Return the data with the sections that the names of parts stand for."""
-    data, marks, _ = parts.named(workspace, marked.data)
-    return Marked(data, {**marks, **marked.marks} if marks else marked.marks)
 
 
 def _as_key(part: str) -> Any:

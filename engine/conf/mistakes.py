@@ -13,7 +13,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from engine import catalog
-from engine.conf import parts
 from engine.conf.marks import Location
 from engine.conf.schema import Conf, monitored
 from engine.errors import BadInput
@@ -37,8 +36,7 @@ def find(workspace: Workspace, data: dict[str, Any]) -> tuple[Conf | None, list[
 
     Returns the conf (None when the schema refuses the data) and every mistake with its place.
     """
-    data, _, problems = parts.named(workspace, data)
-    unnamed = {location for location, _ in problems}
+    problems: list[tuple[Location, str]] = []
     conf: Conf | None = None
     try:
         conf = Conf.model_validate(data)
@@ -53,8 +51,7 @@ def find(workspace: Workspace, data: dict[str, Any]) -> tuple[Conf | None, list[
         except BadInput as error:
             problems.append((("model", "name"), catalog.in_one_line(error)))
         else:
-            found = catalog.check_fields(workspace, network, fields)
-            problems += [(tuple(loc), text) for loc, text in found if tuple(loc) not in unnamed]
+            problems += [(tuple(loc), text) for loc, text in catalog.check_fields(network, fields)]
     return conf, problems
 
 

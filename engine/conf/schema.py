@@ -6,7 +6,6 @@ an error, not a guess, and a conf never changes after it was read. Owns no files
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -21,8 +20,6 @@ Schedule = Literal[
 ]  # fmt: skip
 ERRORS = ("mae", "rmse", "bias", "sigma_mad", "r2", "outlier_rate")
 """Errors of a label that every evaluation records, as val_<label>_<error>."""
-FINDING = r"[A-Z]{2,6}\d{3}|info|warning|error"
-"""What `on_finding` may name: a finding's id, or a severity, which covers the worse ones too."""
 
 
 class Model(Section):
@@ -116,8 +113,6 @@ class Training(Section):
     """A loss or gradient that is no number: stop; skip the step; rollback goes back and halves the rate."""
     nonfinite_limit: Annotated[int, Field(ge=1)] = 3
     """Steps in a row that skip leaves out, and times that rollback goes back, before the run stops."""
-    on_finding: dict[str, Literal["nothing", "stop", "lower_rate"]] = Field(default_factory=dict)
-    """What a finding of the advisor does, by id or severity: nothing, stop; lower_rate halves it."""
     precision: Literal["fp32", "tf32", "bf16", "fp16", "fp64"] = "fp32"
     """Of the network's arithmetic; weights, FFT, losses and norms stay fp32. fp64 is for checks."""
     compile: bool = False
@@ -128,13 +123,6 @@ class Training(Section):
     """auto, cpu, cuda, cuda:N or mps."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; null takes OMP_NUM_THREADS, else what the process may use."""
-
-    @field_validator("on_finding")
-    @classmethod
-    def _findings(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all(re.fullmatch(FINDING, name) for name in value):
-            raise ValueError("finding_name")
-        return value
 
     @field_validator("min_learning_rate")
     @classmethod

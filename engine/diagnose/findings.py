@@ -10,8 +10,6 @@ from typing import Any, Literal
 from engine.words import say
 
 Severity = Literal["info", "warning", "error"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-"""Worst first."""
 GLYPHS = {"info": "i", "warning": "!", "error": "✗"}
 
 
@@ -34,8 +32,6 @@ class Finding:
     evidence: dict[str, Any]
     steps: tuple[int, int] | None
     remedies: tuple[Remedy, ...] = ()
-    confidence: float = 1.0
-    """How sure the rule is, from 0 to 1."""
 
     def plain(self) -> dict[str, Any]:
         """Return the finding in the JSON form of the command line."""
@@ -46,7 +42,6 @@ class Finding:
             "evidence": self.evidence,
             "steps": list(self.steps) if self.steps else None,
             "remedies": [{"title": r.title, "why": r.why, "patch": r.patch} for r in self.remedies],
-            "confidence": round(self.confidence, 2),
         }
 
     def lines(self, width: int = 80) -> list[str]:

@@ -84,12 +84,11 @@ def prepare(workspace: Workspace, resolved: Resolved) -> None:
 def launch(
     workspace: Workspace, confs: Sequence[Resolved], *, parent: str | None = None,
     weights: Weights | None = None, words: Sequence[str] = (), environment: Mapping[str, str] | None = None,
-    queue: bool = False, command: list[str] | None = None, remedy: Mapping[str, Any] | None = None,
+    queue: bool = False, command: list[str] | None = None,
 ) -> list[Launched]:  # fmt: skip
     """Make a run of each conf and start it, detached, or put it in the queue.
 
     All confs are looked at first; when one is bad, or the folders cannot be made, there is none of them.
-    `remedy` is what of the advisor's they try, kept in run.json.
 
     Raises:
         BadInput: every mistake of every conf; nothing was made.
@@ -107,7 +106,7 @@ def launch(
     try:
         for resolved in confs:
             one = folder.create(
-                workspace, resolved, parent=parent, command=command, remedy=remedy,
+                workspace, resolved, parent=parent, command=command,
                 weights=None if weights is None else weights.checkpoint,
                 source=None if weights is None else weights.plain(),
             )  # fmt: skip
@@ -215,28 +214,25 @@ def resume(
 def rerun(
     workspace: Workspace, record: Record, sets: Sequence[str] = (), *, name: str | None = None,
     from_weights: bool = False, start: bool = True, queue: bool = False, command: list[str] | None = None,
-    weights: Weights | None = None, remedy: Mapping[str, Any] | None = None,
 ) -> RunFolder:  # fmt: skip
     """Make a child of a run: its conf with changes; start it detached, or put it in the queue.
 
-    With `start=False` only the folder is made. `from_weights` takes the parent's best weights too, `weights`
-    those of any checkpoint. `remedy` is what the advisor said that the child tries.
+    With `start=False` only the folder is made. `from_weights` takes the parent's best weights too.
 
     Raises:
         BadInput: the conf is not valid, or the parent has saved nothing; nothing was made.
         OSError: the disk is full, or no process can be started; nothing was made.
     """
     resolved = conf_of(workspace, record, sets, {} if name is None else {"model_id": name})
-    weights = _weights_of_parent(workspace, record) if from_weights else weights
+    weights = _weights_of_parent(workspace, record) if from_weights else None
     if start or queue:
         done = launch(
-            workspace, [resolved], parent=record.run_id, weights=weights, queue=queue, command=command,
-            remedy=remedy,
-        )  # fmt: skip
+            workspace, [resolved], parent=record.run_id, weights=weights, queue=queue, command=command
+        )
         return done[0].folder
     prepare(workspace, resolved)
     return folder.create(
-        workspace, resolved, parent=record.run_id, command=command, remedy=remedy,
+        workspace, resolved, parent=record.run_id, command=command,
         weights=None if weights is None else weights.checkpoint,
         source=None if weights is None else weights.plain(),
     )  # fmt: skip

@@ -131,11 +131,6 @@ class RunFolder:
         return self.path / "confusion_feh.csv"
 
     @property
-    def remedies(self) -> Path:
-        """How the remedies that were tried on this run ended, one file a child."""
-        return self.path / "remedies"
-
-    @property
     def model_text(self) -> Path:
         """What the network is: fields, parameter counts, modules."""
         return self.path / "model.txt"
@@ -165,13 +160,11 @@ def create(
     command: list[str] | None = None,
     weights: Path | None = None,
     source: Mapping[str, Any] | None = None,
-    remedy: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Create a run folder with its immutable parts and return it.
 
     It is made beside its place and renamed in, so nobody ever sees half of one. `weights` is a checkpoint of
     another run that this one starts from, told about in `source`: linked or copied, so that it stays.
-    `remedy` is what of the advisor's the run tries on its parent's trouble.
     """
     workspace.runs.mkdir(parents=True, exist_ok=True)
     now = datetime.now().astimezone()
@@ -199,7 +192,6 @@ def create(
                 "source": resolved.source,
                 "parent": parent,
                 "from": None if source is None else dict(source),
-                **({} if remedy is None else {"remedy": dict(remedy)}),
                 "command": command if command is not None else sys.argv,
                 "user": user_name(),
                 "host": socket.gethostname(),

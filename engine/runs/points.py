@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from engine.runs.events import number
 
 
 @dataclass
@@ -68,34 +65,3 @@ class NonFinite:
     input_low: float | None = None
     input_high: float | None = None
     extremes: list[dict[str, Any]] = field(default_factory=list)
-    weights: dict[str, float] = field(default_factory=dict)
-    gradients: dict[str, float] = field(default_factory=dict)
-    reproduced: bool = True
-
-    @classmethod
-    def read(cls, event: Mapping[str, Any]) -> NonFinite:
-        """Return what a `nonfinite` event says."""
-
-        def maybe(name: str) -> float | None:
-            value = event.get(name)
-            return None if value is None else float(number(value))
-
-        return cls(
-            step=event["step"],
-            epoch=event["epoch"],
-            what=event["what"],
-            value=float(number(event["value"])),
-            last_finite_loss=maybe("last_finite_loss"),
-            learning_rate=maybe("learning_rate"),
-            gradient_norm=maybe("gradient_norm"),
-            obsids=[str(o) for o in event.get("obsids", [])],
-            parameter=event.get("parameter"),
-            module=event.get("module"),
-            direction=event.get("direction"),
-            input_low=maybe("input_low"),
-            input_high=maybe("input_high"),
-            extremes=[{k: number(v) for k, v in star.items()} for star in event.get("extremes", [])],
-            weights={part: float(number(norm)) for part, norm in event.get("weights", {}).items()},
-            gradients={part: float(number(norm)) for part, norm in event.get("gradients", {}).items()},
-            reproduced=bool(event.get("reproduced", True)),
-        )

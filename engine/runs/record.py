@@ -30,8 +30,6 @@ LIVE = ("queued", "starting", "running")
 _GRACE_SECONDS = 20.0
 # A process on another host cannot be asked; its events must be younger than this.
 _FOREIGN_SECONDS = 120.0
-_SIGNS = ("worst", "reach", "populations", "dead", "disk", "clock")
-_MOST_SIGNS = 100
 _LOWER_IS_BETTER_HINTS = ("loss", "mae", "rmse", "error")
 
 
@@ -136,13 +134,9 @@ class Record:
         self.machine: dict[str, Any] = {}
         self.checkpoints: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
-        self.signs: dict[str, list[dict[str, Any]]] = {}
-        """What was recorded for the advisor alone, by kind: the newest of each."""
         self.nonfinite: NonFinite | None = None
         self.bad_steps: list[dict[str, Any]] = []
         """Steps that were no finite number and were left out or gone back from."""
-        self.findings: dict[str, dict[str, Any]] = {}
-        """What the run's own process found wrong while it trained, by id, as it last told it."""
         self.cuts = 0
         """How often points were dropped again, so that who took them over can tell."""
         self.attempts: list[dict[str, Any]] = []
@@ -190,18 +184,6 @@ class Record:
             return self.folder.events.stat().st_size == self._tail.offset
         except FileNotFoundError:
             return True
-
-    @property
-    def stamp(self) -> tuple[Any, ...]:
-        """What changes whenever something new was read."""
-        return (
-            self._tail.offset,
-            self.cuts,
-            self.step,
-            self.nonfinite is None,
-            self.end is None,
-            self._conf is None,
-        )
 
     # -- state ------------------------------------------------------------------------------------------
 
@@ -314,10 +296,6 @@ class Record:
         self.last_event_at = float(event.get("time", 0.0))
         if self.started_at is None:
             self.started_at = self.last_event_at
-        if event["kind"] in _SIGNS:
-            kept = self.signs.setdefault(event["kind"], [])
-            kept.append(event)
-            del kept[:-_MOST_SIGNS]
         handler = getattr(self, f"_take_{event['kind']}", None)
         if handler is not None:
             handler(event)
@@ -343,7 +321,6 @@ class Record:
         if self.spark is not None:
             self.spark.cut(step)
         self.cuts += 1
-        self.signs = {k: [e for e in kept if e.get("step", 0) <= step] for k, kept in self.signs.items()}
         self.checkpoints = [c for c in self.checkpoints if c["step"] <= step]
         self.step = min(self.step, step)
         self.epoch_step = min(self.epoch_step, step)
@@ -450,10 +427,27 @@ class Record:
         if event.get("action", "stop") != "stop":
             self.bad_steps.append(event)
             return
-        self.nonfinite = NonFinite.read(event)
 
-    def _take_finding(self, event: dict[str, Any]) -> None:
-        self.findings[str(event.get("id"))] = event
+        def maybe(name: str) -> float | None:
+            value = event.get(name)
+            return None if value is None else float(number(value))
+
+        self.nonfinite = NonFinite(
+            step=event["step"],
+            epoch=event["epoch"],
+            what=event["what"],
+            value=float(number(event["value"])),
+            last_finite_loss=maybe("last_finite_loss"),
+            learning_rate=maybe("learning_rate"),
+            gradient_norm=maybe("gradient_norm"),
+            obsids=[str(o) for o in event.get("obsids", [])],
+            parameter=event.get("parameter"),
+            module=event.get("module"),
+            direction=event.get("direction"),
+            input_low=maybe("input_low"),
+            input_high=maybe("input_high"),
+            extremes=[{k: number(v) for k, v in star.items()} for star in event.get("extremes", [])],
+        )
 
     def _take_message(self, event: dict[str, Any]) -> None:
         self.messages.append(event)

@@ -19,7 +19,6 @@ from engine.runs.record import Record
 from engine.workspace import Workspace
 
 OURS = ("mlflow.", "spectui.")
-FINDING = "spectui.finding."
 _LONGEST_TAG = 5000
 _LONGEST_DIGEST = 36
 
@@ -70,9 +69,6 @@ def identity_tags(workspace: Workspace, record: Record) -> dict[str, str]:
         "spectui.parent": str(record.parent or ""),
         "spectui.conf_hash": _hash(record.folder.conf),
     }
-    remedy = identity.get("remedy") or {}
-    if remedy:
-        tags["spectui.remedy"] = f"{remedy.get('finding')}:{remedy.get('number')} {remedy.get('title')}"
     if git.get("commit"):
         tags |= {
             "mlflow.source.git.commit": git["commit"],
@@ -85,15 +81,9 @@ def identity_tags(workspace: Workspace, record: Record) -> dict[str, str]:
 def words_tags(record: Record, conf: dict[str, Any]) -> dict[str, str]:
     """Return what people say of a run and may change: name, note, tags of their own."""
     theirs = {key(name): value for name, value in record.tags.items() if not name.startswith(OURS)}
-    words = {**theirs, "mlflow.runName": record.name, "mlflow.note.content": note(record, conf)}
+    note = record.note or str(conf.get("description", ""))
+    words = {**theirs, "mlflow.runName": record.name, "mlflow.note.content": note}
     return {name: value[:_LONGEST_TAG] for name, value in words.items()}
-
-
-def note(record: Record, conf: dict[str, Any]) -> str:
-    """Return the note of a run: people's words, and under them what the run found wrong with itself."""
-    text = record.note or str(conf.get("description", ""))
-    found = [f"- {event.get('id')}: {event.get('title')}" for event in record.findings.values()]
-    return "\n\n".join(part for part in (text, "\n".join(found)) if part)[:_LONGEST_TAG]
 
 
 def process_tags(process: dict[str, Any]) -> dict[str, str]:
@@ -135,8 +125,6 @@ def translate(events: list[dict[str, Any]], source: str, seen: dict[str, int]) -
             seen.setdefault(str(event["what"]), int(event["step"]))
             if event.get("action", "stop") == "stop":
                 batch.tags["spectui.diverged"] = f"{event['what']}@{event['step']}"
-        elif kind == "finding":
-            batch.tags[key(f"{FINDING}{event.get('id')}")] = _finding(event)
         elif kind == "data":
             batch.datasets += datasets(event, source)
         elif kind == "rewind":
@@ -150,15 +138,6 @@ def translate(events: list[dict[str, Any]], source: str, seen: dict[str, int]) -
         batch.tags["spectui.first_nonfinite"] = places[0]
         batch.tags["spectui.nonfinite"] = ", ".join(places)[:_LONGEST_TAG]
     return batch
-
-
-def _finding(event: dict[str, Any]) -> str:
-    """Return a finding as the value of a tag: how bad, what, where, and what was done."""
-    steps = event.get("steps")
-    where = "" if not steps else f" (steps {steps[0]}-{steps[1]})"
-    act = event.get("action", "nothing")
-    done = "" if act == "nothing" else f"; {act}"
-    return f"{event.get('severity')}: {event.get('title')}{where}{done}"[:_LONGEST_TAG]
 
 
 def _points(event: dict[str, Any]) -> list[tuple[str, Any, int]]:

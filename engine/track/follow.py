@@ -298,8 +298,6 @@ class Follower:
         for first in range(0, len(batch.metrics), _POINTS_A_BATCH):
             points = batch.metrics[first : first + _POINTS_A_BATCH]
             self._api.log_batch(self.run_id, metrics=points, synchronous=True)
-        if any(name.startswith(facts.FINDING) for name in batch.tags):
-            batch.tags["mlflow.note.content"] = facts.note(self.record, self.conf)
         if batch.tags:
             self._log_tags(batch.tags)
         if batch.datasets:

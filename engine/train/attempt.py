@@ -285,7 +285,7 @@ def _attempt(
     finally:
         report.close()
         if writes and not lost:
-            _look_back(workspace, run, conf, events, report)
+            _draw(run, report)
         if not lost:  # else it is for the supervisor to say what happened, or to start again
             events.append("end", outcome=outcome, exit_code=code, message=said)
         events.flush_to_disk()
@@ -295,30 +295,17 @@ def _attempt(
         return code
     for line in said.splitlines():
         report.line(line)
-    if writes:
-        closing.keep_outcome(workspace, run, report)
     if tracker is not None:
         closing.wait_for_tracking(workspace, run, conf, tracker, report, stop)
     return code
 
 
-def _look_back(
-    workspace: Workspace, run: folders.RunFolder, conf: Any, events: EventLog, report: Report
-) -> None:
-    """Draw the curves and tell the last findings before the end event: whoever sees the end finds both."""
-    from engine.train import heed
-
-    record = None
+def _draw(run: folders.RunFolder, report: Report) -> None:
+    """Draw the curves before the end event: whoever sees the end finds the figures."""
     try:
-        record = whole_record(run, keep_curves=True)
-        draw_curves(record)
+        draw_curves(whole_record(run, keep_curves=True))
     except Exception as error:  # noqa: BLE001 - a figure that cannot be drawn must not cost the run; it is said
         report.line(say("train.no_figures", error=f"{type(error).__name__}: {error}"))
-    try:
-        if record is not None:
-            heed.look_back(workspace, record, conf, events)
-    except Exception:  # noqa: BLE001 - nor must a rule that fails; the log has why
-        report.aside(traceback.format_exc())
 
 
 def _train(

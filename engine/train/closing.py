@@ -79,26 +79,6 @@ def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def keep_outcome(workspace: Workspace, run: folders.RunFolder, report: Report) -> None:
-    """Compare a child that tries a remedy with its parent, now that it has ended, and say it.
-
-    What cannot be read or written here is worked out by whoever looks at it next.
-    """
-    if "remedy" not in run.read_json(run.identity):
-        return
-    from engine.diagnose import of_run, outcome
-
-    try:
-        record = Record(run.path)
-        record.refresh()
-        found = outcome.keep(workspace, record, [finding.id for finding in of_run(workspace, record)])
-    except OSError as error:
-        report.aside(str(error))
-        return
-    if found is not None:
-        report.line(found.line())
-
-
 def wait_for_tracking(
     workspace: Workspace, run: folders.RunFolder, conf: Any, tracker: Any, report: Report, stop: Stop
 ) -> None:

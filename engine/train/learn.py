@@ -20,7 +20,6 @@ from engine.train.optim import holds_on_device
 from engine.train.ranks import Ranks
 from engine.train.rows import Batch
 from engine.train.state import State
-from models.contract import take_auxiliary
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -68,8 +67,6 @@ class Learner:
         self.began = state.random.quick()
         self.norms_P: Tensor | None = None
         """Gradient norms of the parameters that have one, in order, at the step that was just made."""
-        self.norms_before_P: Tensor | None = None
-        """The same at the step before."""
         self._buffers = [b for b in state.network.buffers() if b.is_floating_point()]
         self._kept = [b.clone() for b in self._buffers]
         self._loss: Tensor | None = None
@@ -97,9 +94,7 @@ class Learner:
         """Return the loss of a batch and what its labels weigh."""
         with autocast(self.device, self.how.precision):
             predicted = (forward or self.forward)(batch.continuum_BL, batch.normalized_BL)
-        loss, weight = self.loss_of(predicted, batch.labels_BT)
-        auxiliary = take_auxiliary(self.state.network)
-        return (loss if auxiliary is None else loss + auxiliary), weight
+        return self.loss_of(predicted, batch.labels_BT)
 
     def gradient(self) -> Gradient:
         """Return what the batches added since the last update came to."""
@@ -115,7 +110,6 @@ class Learner:
             divisor = torch.where(weight > 0, weight, 1.0)
             loss = loss / divisor
             torch._foreach_mul_(gradients, (self.ranks.world / divisor).to(gradients[0].dtype))
-        self.norms_before_P = self.norms_P
         self.norms_P = torch.stack(torch._foreach_norm(gradients))
         return Gradient(loss, weight, torch.linalg.vector_norm(self.norms_P))
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -54,14 +53,6 @@ class Plan:
     nonfinite_limit: int = 3
 
 
-def _unseen() -> dict[str, Any]:
-    return {"obsids": []}
-
-
-def _unadvised(_state: State) -> bool:
-    return False
-
-
 @dataclass
 class Run:
     """Where training writes, how it looks at the validation rows, and who may ask it to stop."""
@@ -73,10 +64,6 @@ class Run:
     stop: Stop
     ranks: Ranks = field(default_factory=Ranks)
     wavelength: np.ndarray | None = None
-    revisit: Callable[[], dict[str, Any]] = _unseen
-    """Looks at the validation rows again for the stars that spoiled their loss."""
-    heed: Callable[[State], bool] = _unadvised
-    """Looks at what was written; tells whether to save, since something was changed for it."""
     saved_at: float = field(default_factory=time.monotonic)
     saved_step: int = -1
 
@@ -117,8 +104,6 @@ def train(state: State, plan: Plan, learner: Learner, run: Run) -> Outcome:
         ended = _end_epoch(state, plan, run, wanted=due_save or stop) if batches.epoch_ended else None
         if ended is not None:
             return ended
-        if (full or batches.epoch_ended) and run.heed(state):
-            due_save, run.saved_step = True, -1
         if (due_save or stop) and run.saved_step != progress.step:
             save(state, plan, run)
         if stop:
@@ -160,9 +145,7 @@ def _end_epoch(state: State, plan: Plan, run: Run, *, wanted: bool = False) -> O
 
 
 def _values(run: Run) -> dict[str, float] | None:
-    evaluation = run.evaluate()
-    run.recorder.seen(evaluation)
-    return validation_values(evaluation)
+    return validation_values(run.evaluate())
 
 
 def _wishes(state: State, plan: Plan, run: Run, full: bool) -> tuple[bool, bool, bool]:

@@ -62,17 +62,16 @@ def build_network(workspace: Workspace, conf: Conf, points: int) -> nn.Module:
 def worded(error: ModelError) -> list[str]:
     """Return what is wrong with a network in the user's language, a line each."""
     if isinstance(error, UnknownModel):
-        near, kind = ", ".join(f"'{name}'" for name in error.near), say(f"catalog.of.{error.kind}")
+        near = ", ".join(f"'{name}'" for name in error.near)
         text = (
-            say("models.unknown_near", kind=kind, name=error.name, near=near)
+            say("models.unknown_near", name=error.name, near=near)
             if near
-            else say("models.unknown", kind=kind, name=error.name)
+            else say("models.unknown", name=error.name)
         )
         known = say("models.known", names=", ".join(error.known))
         return [text, known, *(say("models.broken", file=b.path, error=b.error) for b in error.broken)]
     if isinstance(error, DuplicateModel):
-        kind, (first, second, *_) = say(f"catalog.of.{error.kind}"), error.files
-        return [say("models.duplicate", kind=kind, name=error.name, first=first, second=second)]
+        return [say("models.duplicate", name=error.name, first=error.files[0], second=error.files[1])]
     reason = error.reason if isinstance(error, ContractError) else str(error)
     return [say("models.contract", name=getattr(error, "name", ""), reason=reason)]
 

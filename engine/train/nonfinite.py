@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.train.learn import Gradient, Learner, part_norms
+from engine.train.learn import Gradient, Learner
 from engine.train.losses import parted
 from engine.train.rows import Batch, Rows
 
 _MOST_STARS = 8
 _EXTREMES = 3
-_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,6 @@ class NonFiniteReport:
     finite, `input_low` and `input_high` the finite range of what went in. `extremes` are the stars of the
     batch with the most extreme flux: obsid, branch, wavelength in angstrom, flux in the file's units, and how
     many scaled units from 0 that is. `reproduced` tells whether running the batch again went bad again.
-    `weights` and `gradients` are norms by part of the network: of the weights, which never saw the step, and
-    of the gradients of the step before it.
     """
 
     what: str
@@ -46,8 +43,6 @@ class NonFiniteReport:
     input_high: float | None = None
     extremes: list[dict[str, Any]] = field(default_factory=list)
     reproduced: bool = True
-    weights: dict[str, float] = field(default_factory=dict)
-    gradients: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -88,32 +83,8 @@ def inspect(
     what = "gradient_norm" if math.isfinite(value) else "loss"
     return NonFiniteReport(
         what, value if what == "loss" else norm, norm, obsids, parameter, seen.module, seen.direction,
-        seen.low, seen.high, extremes, seen.module is not None, *norms_before(learner),
+        seen.low, seen.high, extremes, seen.module is not None,
     )  # fmt: skip
-
-
-def norms_before(learner: Learner) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the norms by part of the weights now, and of the gradients of the step before this one."""
-    named = [(name, p) for name, p in learner.state.network.named_parameters() if p.requires_grad]
-    weights = torch.stack(torch._foreach_norm([p.detach() for _, p in named])).tolist()
-    names = [name for name, p in named if p.grad is not None]
-    before = [] if learner.norms_before_P is None else learner.norms_before_P.tolist()
-    gradients = part_norms(names, before) if len(before) == len(names) else {}
-    return part_norms([name for name, _ in named], weights), gradients
-
-
-def in_validation(
-    rows: Rows, predicted_NT: np.ndarray, wavelength: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Return the stars that spoiled a validation loss: without a finite prediction, else of extreme flux."""
-    bad_N = np.flatnonzero(~np.isfinite(predicted_NT).all(axis=1))
-    extremes: list[dict[str, Any]] = []
-    for first in range(0, len(rows), _ROWS_AT_ONCE):
-        index_B = torch.arange(first, min(first + _ROWS_AT_ONCE, len(rows)), device=rows.index_device)
-        extremes += extreme_stars(rows, rows.take(index_B), wavelength)
-    extremes = sorted(extremes, key=lambda star: -star["scaled"])[:_EXTREMES]
-    obsids = [rows.obsids[i] for i in bad_N[:_MOST_STARS]] if len(bad_N) < len(rows) else []
-    return {"obsids": obsids or [star["obsid"] for star in extremes], "extremes": extremes}
 
 
 def extreme_stars(rows: Rows, batch: Batch, wavelength: np.ndarray | None = None) -> list[dict[str, Any]]:

@@ -11,21 +11,18 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.runs.events import EventLog
 from engine.train.batches import Batches
-from engine.train.evaluate import Evaluation
 from engine.train.learn import Gradient
 from engine.train.report import Report
 from engine.train.rows import Batch
-from engine.train.surroundings import Surroundings
 from engine.train.usage import Usage
 from engine.words import say
 
@@ -61,17 +58,6 @@ class Recorder:
         self.overflows = 0
         self.parts: Callable[[], dict[str, float]] = dict
         """Gradient norms by part of the network, of the step that was just made."""
-        self.more: Callable[[], dict[str, float]] = dict
-        """Other quantities of that step."""
-        self.silent: Callable[[], set[str]] = set
-        """Names of the parameters that had no gradient at that step."""
-        self.learning: Sequence[str] = ()
-        """Names of all that learn."""
-        self.signs: Callable[[Evaluation], dict[str, dict[str, Any]]] = lambda _: {}
-        """Events for the advisor that an evaluation gives, by kind."""
-        self._signs: dict[str, dict[str, Any]] = {}
-        self._silent: set[str] | None = None
-        self._surroundings = Surroundings(events)
         self._steps: list[int] = []
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
@@ -129,27 +115,16 @@ class Recorder:
             }  # fmt: skip
             self.events.append("steps", epoch=epoch, step=steps[first:], columns=columns)
             self.events.append("pace", step=steps[-1], values=self._pace())
-            self._silent = self.silent() if self._silent is None else self._silent & self.silent()
-            self._surroundings.look(steps[-1])
             left = self._seconds_left()
             self.report.step(steps[-1], self.total_steps, losses[-1], rates[len(steps) - 1], left)
         self._restart()
         return Flushed(bad, losses, weights)
-
-    def seen(self, evaluation: Evaluation) -> None:
-        """Take what an evaluation shows, for the epoch that it ends."""
-        self._signs = self.signs(evaluation)
 
     def epoch(self, epoch: int, step: int, values: dict[str, float]) -> None:
         """Write what an epoch that ended with `step` gave, and say it."""
         if step > self.told:
             self.told = step
             self.events.append("epoch", epoch=epoch, step=step, values=values)
-            if self._silent:
-                self._signs["dead"] = dead(self._silent, self.learning)
-            for kind, fields in self._signs.items():
-                self.events.append(kind, epoch=epoch, step=step, **fields)
-        self._signs, self._silent = {}, None
         names = ("train_loss", "val_loss")
         shown = {name: f"{values[name]:.5g}" if name in values else "-" for name in names}
         rate = f"{values['learning_rate']:.3g}"
@@ -181,7 +156,6 @@ class Recorder:
                 "memory_mb": memory(self.device) / 1e6,
                 **self._usage.read(),
                 **({"skipped_steps": float(self.overflows)} if self.overflows else {}),
-                **self.more(),
                 **parts,
             }.items()
         }
@@ -192,14 +166,6 @@ class Recorder:
         began_at, began_step = self._began
         done = self._steps[-1] - began_step
         return (time.monotonic() - began_at) / done * (self.total_steps - self._steps[-1]) if done else None
-
-
-def dead(silent: set[str], learning: Sequence[str]) -> dict[str, Any]:
-    """Return what is told of parameters without a gradient; `parts` are those of which nothing learns."""
-    alive = {name.partition(".")[0] for name in learning if name not in silent}
-    parts = {name.partition(".")[0] for name in silent} - alive
-    some = {"parameters": sorted(silent)[:8], "parts": sorted(parts)[:8]}
-    return {"count": len(silent), "of": len(learning), **some}
 
 
 def memory(device: torch.device) -> int:

@@ -10,7 +10,7 @@ from engine.runs.events import EventLog, Unheard
 from engine.runs.folder import RunFolder
 from engine.spectra.split import Split
 from engine.spectra.stars import Stars
-from engine.train import checkpoint, loop, outputs, signs
+from engine.train import checkpoint, loop, outputs
 from engine.train.ground import Ground, prepare
 from engine.train.losses import build_loss
 from engine.train.ranks import Ranks
@@ -61,9 +61,6 @@ def _run(ground: Ground) -> loop.Outcome:
         steps_per_epoch=first.steps_per_epoch, monitor=ground.conf.training.monitor,
         monitored="val" if len(val) else "train",
     )  # fmt: skip
-    if ground.ranks.first and not ground.start.again:
-        known = signs.populations(ground.stars, ground.split, ground.conf.data.split.group)
-        ground.events.append("populations", step=0, **known)
     _say_plan(ground, stages)
     ground.events.append("phase", phase="training")
     if ground.start.again and ground.start.whole is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import traceback
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -17,12 +16,12 @@ from engine.conf.schema import Training
 from engine.course import finetuning
 from engine.errors import BadInput
 from engine.spectra import resample
-from engine.train import checkpoint, heed, loop, nonfinite, oom, signs, trouble
+from engine.train import checkpoint, loop, oom, trouble
 from engine.train.batches import Batches
 from engine.train.evaluate import Evaluation
 from engine.train.filtering import finetune_rows
 from engine.train.ground import Ground
-from engine.train.learn import Arithmetic, Learner, trainable
+from engine.train.learn import Arithmetic, Learner
 from engine.train.losses import build_loss
 from engine.train.network import freeze
 from engine.train.optim import Rate, build_optimizer
@@ -138,25 +137,15 @@ def train_stage(ground: Ground, stage: Stage) -> loop.Outcome:
         total_steps=ground.total_steps, seconds=training.record_seconds, device=ground.device,
         written=0 if ground.lost else ground.start.written, told=0 if ground.lost else ground.start.told,
     )  # fmt: skip
-    recorder.parts, recorder.more = loop.norms_by_part(learner), signs.scale_of(learner)
-    recorder.silent, recorder.learning = signs.silent(learner), trainable(network)
-    recorder.signs = signs.of_evaluation(ground.conf.data.targets, stage.val.obsids)
+    recorder.parts = loop.norms_by_part(learner)
 
     def look() -> Evaluation:
         with state.evaluated() as evaluated:
             return ground.look_at(evaluated, stage.val, loss_of, ground.stop)
 
-    def revisit() -> dict[str, Any]:
-        return nonfinite.in_validation(stage.val, look().predicted_NT, ground.stars.wavelength)
-
     run = loop.Run(
-        ground.events, recorder, ground.checkpoints, look, ground.stop, ground.ranks, ground.stars.wavelength,
-        revisit,
-        heed.Advisor(
-            ground.workspace, ground.folder, ground.conf, ground.events, ground.report, ground.stop,
-            ground.ranks, progress.step,
-        ).heed,
-    )  # fmt: skip
+        ground.events, recorder, ground.checkpoints, look, ground.stop, ground.ranks, ground.stars.wavelength
+    )
     try:
         outcome = loop.train(state, plan, learner, run)
     except (RuntimeError, MemoryError) as error:

@@ -5,14 +5,12 @@ Whatever it does, weights never saw that step, and the events say what was found
 
 from __future__ import annotations
 
-import contextlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from engine.train import checkpoint, nonfinite
 from engine.train.learn import Gradient, Learner
 from engine.train.state import State
-from engine.train.stop import Stopped
 
 if TYPE_CHECKING:
     from engine.train.loop import Plan, Run
@@ -100,14 +98,10 @@ def heard_late(state: State, plan: Plan, learner: Learner, run: Run, step: int) 
 
 
 def bad_validation(state: State, plan: Plan, run: Run, value: float) -> None:
-    """Record that the validation loss is no finite number, and which stars made it so."""
-    found: dict[str, Any] = {"obsids": []}
-    if run.ranks.first:
-        with contextlib.suppress(Stopped):  # asked to stop meanwhile: it ends anyhow
-            found = run.revisit()
+    """Record that the validation loss is no finite number."""
     _tell(
         state, plan, run, state.progress.step, Answer.STOP, what="val_loss", value=value, gradient_norm=None,
-        parameter=None, **found,
+        obsids=[], parameter=None,
     )  # fmt: skip
 
 

@@ -11,14 +11,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 LANGUAGES = ("en", "zh")
 _chosen: str | None = None
-_taught: dict[str, dict[str, str]] = {}
 
 
 def choose(language: str | None) -> str:
@@ -50,25 +48,8 @@ def say(key: str, /, **values: Any) -> str:
     """
     text = catalogue(language()).get(key)
     if text is None:
-        text = _taught_word(key) if key not in catalogue("en") else catalogue("en")[key]
+        text = catalogue("en")[key]
     return text.format(**values) if values else text
-
-
-def teach(name: str, sentences: Mapping[str, str]) -> None:
-    """Add sentences of a user's own file to one language; those of the catalogues stay as they are."""
-    _taught.setdefault(name, {}).update(sentences)
-
-
-def _taught_word(key: str) -> str:
-    """Return a sentence that was taught, in English where the chosen language has none.
-
-    Raises:
-        KeyError: nobody taught it.
-    """
-    for name in (language(), *LANGUAGES):
-        if key in _taught.get(name, {}):
-            return _taught[name][key]
-    raise KeyError(key)
 
 
 def own(key: str) -> str | None:
@@ -77,8 +58,8 @@ def own(key: str) -> str | None:
 
 
 def has(key: str) -> bool:
-    """Tell whether the English catalogue, or a user's file, has the key."""
-    return key in catalogue("en") or any(key in taught for taught in _taught.values())
+    """Tell whether the English catalogue has the key."""
+    return key in catalogue("en")
 
 
 @cache

@@ -28,9 +28,5 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x_BCL: Tensor) -> Tensor:
         """Return the weighted tensor, of the same shape."""
-        return x_BCL * self.weights(x_BCL.mean(dim=2))[:, :, None]
-
-    def weights(self, mean_BC: Tensor) -> Tensor:
-        """Return the weights of the channels, all above zero, from their means."""
-        weight_BC: Tensor = self.gate(mean_BC)
-        return weight_BC
+        weight_BC: Tensor = self.gate(x_BCL.mean(dim=2))
+        return x_BCL * weight_BC[:, :, None]

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from models import register_model
 from models.parts.attention import SqueezeExcite
-from models.parts.dead import biases_before_norm
 from models.parts.norms import ChannelNorm
-from models.parts.recurrent import OneStep
 
 
 class NormalizationSettings(TypedDict, total=False):
@@ -113,15 +111,11 @@ class FreqInceptionLNet(nn.Module):
     The continuum goes through an FFT and three convolutions over the frequencies; the normalized spectrum
     through four blocks of parallel convolutions with channel attention. The LSTM reads a sequence of one
     step, as published: its recurrent matrices and forget gates (41 % of all parameters) get no gradient.
-    `layout: repaired` has gates that compute the same without them; the published one is the default here,
-    for people come with its weights and its size. With norm_type bn the biases of convolutions get no
-    gradient either.
 
     Takes continuum and normalized spectrum, [B, L] each; gives [B, T]. 3,748,372 parameters with 4 labels,
-    whatever the number of points; 2,203,156 repaired.
+    whatever the number of points.
 
     Args:
-        layout: faithful, as published, or repaired, without the parts of the LSTM that never learn.
         normalization_settings: which normalisation follows the convolutions and the layers of the head.
         frequency_branch: sizes of the branch over the continuum.
         inception_branch: sizes of the branch over the normalized spectrum.
@@ -133,7 +127,6 @@ class FreqInceptionLNet(nn.Module):
     def __init__(
         self,
         labels: int,
-        layout: Literal["faithful", "repaired"] = "faithful",
         normalization_settings: NormalizationSettings | None = None,
         frequency_branch: FrequencyBranch | None = None,
         inception_branch: InceptionBranch | None = None,
@@ -153,26 +146,16 @@ class FreqInceptionLNet(nn.Module):
         self.inception = InceptionEncoder(inception, norm)
         self.fusion = nn.Dropout(fusion["dropout"])
         layers, width = sequence["lstm_layers"], sequence["lstm_hidden_dim"]
-        features = frequency["mlp_output_dim"] + self.inception.features
-        self.sequence: nn.LSTM | OneStep
-        if layout == "repaired":
-            self.sequence = OneStep(features, width, layers, sequence["lstm_dropout"])
-        else:
-            self.sequence = nn.LSTM(
-                features, width, layers, batch_first=True, bidirectional=True,
-                dropout=sequence["lstm_dropout"] if layers > 1 else 0.0)
+        self.sequence = nn.LSTM(
+            frequency["mlp_output_dim"] + self.inception.features, width, layers, batch_first=True,
+            bidirectional=True, dropout=sequence["lstm_dropout"] if layers > 1 else 0.0)
         self.head = _prediction_head(2 * width, labels, head, norm)
-        self.dead = biases_before_norm(self) + (("sequence.weight_hh_*",) if layout == "faithful" else ())
 
     def forward(self, continuum_BL: Tensor, normalized_BL: Tensor) -> Tensor:
         """Return the scaled labels [B, T]."""
         joined_BD = torch.cat((self.frequency(continuum_BL), self.inception(normalized_BL)), dim=1)
-        joined_BD = self.fusion(joined_BD)
-        if isinstance(self.sequence, nn.LSTM):
-            read_BD = self.sequence(joined_BD[:, None, :])[0][:, 0, :]
-        else:
-            read_BD = self.sequence(joined_BD)
-        y_BT: Tensor = self.head(read_BD)
+        steps_B1D, _ = self.sequence(self.fusion(joined_BD)[:, None, :])
+        y_BT: Tensor = self.head(steps_B1D[:, 0, :])
         return y_BT
 
 
@@ -223,28 +206,8 @@ class InceptionEncoder(nn.Module):
 
     def forward(self, normalized_BL: Tensor) -> Tensor:
         """Return the features [B, D]."""
-        if normalized_BL.device.type != "cpu":
-            y_BCL: Tensor = self.blocks(normalized_BL[:, None, :])
-            return y_BCL.mean(dim=2)
-        return self._channels_last(normalized_BL)
-
-    def _channels_last(self, normalized_BL: Tensor) -> Tensor:
-        """Compute the same with the channels of a position side by side, in a third less time on a CPU.
-
-        The weights of the attention are above zero, so that they may be applied after the pooling, to half as
-        many positions; and after the last mean, which they need anyway, to one.
-        """
-        x_BC1L = normalized_BL[:, None, None, :].to(memory_format=torch.channels_last)
-        weight_BC = None
-        for layer in self.blocks:
-            if isinstance(layer, SqueezeExcite):
-                weight_BC = layer.weights(x_BC1L.mean(dim=(2, 3)))
-            elif isinstance(layer, nn.MaxPool1d):
-                x_BC1L = nn.functional.max_pool2d(x_BC1L, [1, int(layer.kernel_size)])  # type: ignore[arg-type]
-            else:
-                x_BC1L = layer(x_BC1L if weight_BC is None else x_BC1L * weight_BC[:, :, None, None])
-        mean_BC = x_BC1L.mean(dim=(2, 3))
-        return mean_BC if weight_BC is None else mean_BC * weight_BC
+        y_BCL: Tensor = self.blocks(normalized_BL[:, None, :])
+        return y_BCL.mean(dim=2)
 
 
 class ParallelPaths(nn.Module):
@@ -253,32 +216,13 @@ class ParallelPaths(nn.Module):
     def __init__(self, in_channels: int, paths_K: dict[int, int], norm: NormalizationSettings) -> None:
         super().__init__()
         self.paths = nn.ModuleList(
-            nn.Sequential(Convolution(in_channels, channels, kernel, padding="same"),
+            nn.Sequential(nn.Conv1d(in_channels, channels, kernel, padding="same"),
                           _channel_norm(channels, norm), nn.ReLU())
             for kernel, channels in paths_K.items())
 
     def forward(self, x_BCL: Tensor) -> Tensor:
         """Return the joined channels, as many positions as came in."""
         return torch.cat([path(x_BCL) for path in self.paths], dim=1)
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch norm that takes [B, C, 1, L] too."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() != 4:
-            super()._check_input_dim(input)
-
-
-class Convolution(nn.Conv1d):
-    """A convolution along a spectrum that takes [B, C, 1, L] too."""
-
-    def forward(self, x_BCL: Tensor) -> Tensor:
-        """Return as many dimensions as came in."""
-        if x_BCL.dim() == 3:
-            return super().forward(x_BCL)
-        weight_OC1K = self.weight[:, :, None, :]
-        return nn.functional.conv2d(x_BCL, weight_OC1K, self.bias, padding="same")
 
 
 def _prediction_head(
@@ -294,7 +238,7 @@ def _prediction_head(
 
 def _channel_norm(channels: int, norm: NormalizationSettings) -> nn.Module:
     if norm["norm_type"] == "bn":
-        return BatchNorm(channels)
+        return nn.BatchNorm1d(channels)
     return ChannelNorm(channels, norm["layer_norm_eps"], norm["layer_norm_elementwise_affine"])
 
 

@@ -24,7 +24,6 @@ SAMPLES = {
         ("--steps", "3000", "--rounds", "1", "--recorded", "500", "--baseline-steps", "5"),
         "us a step <= 20",
     ),
-    "bench_networks.py": (("--points", "300", "--batch", "2", "--rounds", "1"), "ok   outputs differ by"),
     "bench_second_start.py": (("--rows", "60", "--rounds", "1"), "s more <= 0.2 s"),
     "bench_start.py": (("--rounds", "1"), "first step, run / bare script ="),
     "bench_store.py": (

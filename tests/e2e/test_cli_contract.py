@@ -166,7 +166,7 @@ def test_diagnose_of_a_healthy_run_and_of_a_conf(trained: Any, spectui: Any) -> 
 def test_models_json(demo_set: Path, spectui: Any) -> None:
     here = spectui.at(demo_set)
     models = {m["name"]: m for m in here("models", "--json").json}
-    assert {"DualBranchSpectralModel", "FreqInceptionLNet", "StarNet", "MLP"} <= set(models)
+    assert set(models) == {"FreqInceptionLNet", "StarNet", "MLP"}
     for model in models.values():
         assert has_shape(model, {"name": str, "source": str, "parameters": int})
     assert models["FreqInceptionLNet"]["parameters"] == 3_748_372
@@ -176,13 +176,8 @@ def test_models_json(demo_set: Path, spectui: Any) -> None:
         {"name": str, "source": str, "parameters": int, "fields": list, "parts": dict, "variants": list},
     )
     assert sum(shown["parts"].values()) == shown["parameters"]
-    assert shown["variants"][0] == {"name": "FreqInceptionLNet", "parameters": 3_748_372}
+    assert shown["variants"] == [{"name": "FreqInceptionLNet", "parameters": 3_748_372}]
     assert {"name", "type", "default"} <= set(shown["fields"][0])
-    assert has_shape(shown, {"flops": int, "step": dict, "receptive_field": dict, "points": int})
-    parts = here("models", "--parts", "--json").json
-    kinds = {"backbone", "global_branch", "local_branch", "fusion", "head", "norm"}
-    assert {part["kind"] for part in parts} == kinds
-    assert all(has_shape(part, {"name": str, "summary": str, "source": str}) for part in parts)
     text = here("models").out
     assert "3,748,372" in text and "StarNet" in text
 

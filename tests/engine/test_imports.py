@@ -13,7 +13,6 @@ PURE = (
     "engine.conf.load", "engine.conf.form", "engine.runs.launch", "engine.runs.record", "engine.runs.find",
     "engine.runs.select", "engine.track.listing", "engine.track.replicate", "engine.diagnose", "engine.words",
     "engine.catalog", "engine.spectra.layout", "engine.cli", "engine.cli.inspect", "engine.cli.things",
-    "engine.cli.models", "engine.about_model", "engine.new_model",
     "engine.cli.training", "engine.cli.workspace", "engine.cli.data", "engine.figures", "engine.init",
     "engine.figures.predictions", "engine.spectra.label_units",
     "engine.train.attempt", "engine.train.report", "engine.train.stop", "engine.workspace",

@@ -154,48 +154,7 @@ def test_a_network_may_import_its_neighbour(folder: Path) -> None:
     assert sys.path == before
 
 
-PART = """
-from torch import nn
-from models import register_{kind}
-
-@register_{kind}("{name}")
-class Part(nn.Module):
-    pass
-"""
-
-
-@pytest.mark.parametrize("kind", registry.KINDS[1:])
-def test_parts_of_every_kind_are_kept_apart(tmp_path: Path, kind: str) -> None:
-    networks, parts = tmp_path / "spectral_prediction", tmp_path / "parts"
-    (parts / "deeper").mkdir(parents=True)
-    networks.mkdir()
-    (parts / "deeper" / "a.py").write_text(PART.format(kind=kind, name="Mine"), encoding="utf-8")
-    (networks / "b.py").write_text(PART.format(kind=kind, name="Beside"), encoding="utf-8")
-    (parts / "bad.py").write_text("x = 1\nundefined\n", encoding="utf-8")
-    (broken,) = registry.discover(networks)
-    assert (
-        str(broken) == f"{(parts / 'bad.py').resolve()}: line 2: NameError: name 'undefined' is not defined"
-    )
-    assert {"Mine", "Beside"} <= set(registry.names(kind=kind))
-    assert "Mine" not in registry.names()
-    with pytest.raises(UnknownModel, match=f"unknown {kind.replace('_', ' ')} 'Mien'; did you mean 'Mine'"):
-        registry.get("Mien", kind)
-    (parts / "c.py").write_text(PART.format(kind=kind, name="Mine"), encoding="utf-8")
-    registry.discover(networks)
-    with pytest.raises(DuplicateModel, match="are called 'Mine'"):
-        registry.get("Mine", kind)
-    registry.discover(None)
-    assert not {"Mine", "Beside"} & set(registry.names(kind=kind))
-
-
-def test_names_are_at_the_top_of_the_package() -> None:
-    assert models.names("Freq*") == registry.names("Freq*") != []
-    assert models.names("*Head", "head") == registry.names("*Head", "head") != []
-
-
 def test_decorator_without_a_name_says_how() -> None:
-    with pytest.raises(TypeError, match=r'@register_head\("NameOfThePart"\)'):
-        models.register_head(dict)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r'@register_model\("NameOfTheNetwork"\)'):
         registry.register_model(dict)  # type: ignore[arg-type]
 

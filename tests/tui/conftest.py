@@ -262,31 +262,24 @@ def english(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """An empty workspace with four of the preset confs, called ~/stars."""
+    """An empty workspace with the preset confs, called ~/stars."""
     root = tmp_path / "stars"
-    for folder in ("conf", "models/spectral_prediction", "dataset", "runs"):
+    shutil.copytree(ROOT / "conf", root / "conf")
+    for folder in ("models/spectral_prediction", "dataset", "runs"):
         (root / folder).mkdir(parents=True)
-    for name in ("demo", "freq_inception_l_net", "mlp", "star_net"):
-        shutil.copy(ROOT / "conf" / f"{name}.yaml", root / "conf")
     monkeypatch.setenv("HOME", str(tmp_path))
     return Workspace(root)
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three networks of ours, and their sizes without the seconds that a child with torch takes."""
+    """Parameter counts without the seconds that a child with torch takes."""
     known = {
         "FreqInceptionLNet": catalog.Count(3_748_372, {"trunk": 3_748_372}),
         "MLP": catalog.Count(2_440_580, {"layers": 2_440_580}),
         "StarNet": catalog.Count(3_083_204, {"features": 148, "head": 3_083_056}),
     }
     monkeypatch.setattr(catalog, "parameter_counts", lambda *_args, **_options: known)
-    every = catalog.networks
-
-    def few(where: Workspace) -> list[catalog.Network]:
-        return [one for one in every(where) if one.name in known or not one.builtin]
-
-    monkeypatch.setattr(catalog, "networks", few)
     measured = engine.size.Measured(3_748_372, 14_993_488, 13_000_000.0, 21_600_000.0)
     monkeypatch.setattr(engine.size, "measure", lambda *_args: measured)
     monkeypatch.setattr(engine.size, "free_memory", lambda: 16 * 2**30)
@@ -381,7 +374,6 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (
         "engine.runs.record",
         "engine.cli.text",
-        "engine.diagnose.story",
         "tui.widgets.run_columns",
         "tui.widgets.run_header",
         "tui.since",

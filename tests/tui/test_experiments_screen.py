@@ -67,7 +67,7 @@ async def test_a_network_shows_its_docstring_parameters_and_fields(opened: Any) 
 
 
 async def test_real_counts_come_from_a_child_and_torch_stays_out(
-    opened: Any, workspace: Any, monkeypatch: pytest.MonkeyPatch
+    opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     children: list[list[str]] = []
     original = catalog.counts.subprocess.run
@@ -77,9 +77,6 @@ async def test_real_counts_come_from_a_child_and_torch_stays_out(
         return original(command, **options)
 
     monkeypatch.setattr(catalog.counts.subprocess, "run", run)
-    one = [one for one in catalog.networks(workspace) if one.name == "FreqInceptionLNet"]
-    monkeypatch.setattr(catalog.counts, "networks", lambda _workspace: one)
-    monkeypatch.setattr(catalog, "networks", lambda _workspace: one)
     async with opened((160, 48)) as glass:
         await glass.press("2", "tab")
         await glass.sees(say("experiments.counting"))

@@ -22,7 +22,6 @@ from tui.screens.runs import RunsScreen
 from tui.screens.spectrum import SpectrumScreen
 from tui.screens.system import SystemScreen
 from tui.screens.trash import TrashScreen
-from tui.widgets.advice_pane import AdvicePane
 from tui.widgets.bars import KeyBar
 from tui.widgets.conf_pane import ConfPane
 from tui.widgets.files_pane import FilesPane
@@ -36,8 +35,8 @@ SCREENS = {
     "spectrum": SpectrumScreen, "system": SystemScreen,
 }  # fmt: skip
 # Tabs of a run whose keys go before those of the run while they are in front.
-PANES = {"log": LogPane, "conf": ConfPane, "advice": AdvicePane, "files": FilesPane,
-         "predictions": PredictionsPane, "pager": FilePane}  # fmt: skip
+PANES = {"log": LogPane, "conf": ConfPane, "files": FilesPane, "predictions": PredictionsPane,
+         "pager": FilePane}  # fmt: skip
 
 
 @pytest.mark.parametrize("place", [*SCREENS, *PANES, "app"])

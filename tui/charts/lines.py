@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from tui.charts.series import Floats
 
 Marker = Literal["braille", "hd", "ascii"]
-Kind = Literal[
-    "nonfinite", "best", "checkpoint", "lr", "finding", "clipped", "zero", "masked", "line", "faint"
-]  # fmt: skip
+Kind = Literal["nonfinite", "best", "checkpoint", "lr", "clipped", "zero", "masked", "line", "faint"]
 
 # ANSI indices, so that the palette of the user's terminal rules. No red (1, 9): red is non-finite.
 # Best told apart first, whoever looks: Okabe and Ito's five in the safe theme.

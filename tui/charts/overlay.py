@@ -26,7 +26,6 @@ _SIGNS = {
     "masked": ("x", ansi(5)),
     "zero": ("o", ansi(6)),
     "clipped": ("!", ansi(11, bold=True)),
-    "finding": ("!", ansi(11, bold=True)),
 }
 _CLIPPED = ansi(11, bold=True)
 _LINES = {"line": ansi(7), "faint": ansi(7, dim=True)}

@@ -43,9 +43,6 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self.place = place
         self.about = about_focus(focused)
-        pane = keys.pane_of(focused)
-        self.tab = "" if pane is None else str(pane.where)  # type: ignore[attr-defined]
-        """The tab of a run whose keys come before those of the run; empty elsewhere."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog big", can_focus=False) as box:
@@ -60,10 +57,10 @@ class HelpScreen(ModalScreen[None]):
     def _page(self, wanted: str) -> Group:
         page: list[RenderableType] = []
         if not wanted:
-            page.append(Text(f"{say(f'help.about.{self.tab or self.place}')}\n"))
+            page.append(Text(f"{say(f'help.about.{self.place}')}\n"))
             if self.about:
                 page += [Text(say("help.focus"), "bold cyan"), Text(f"{self.about}\n")]
-        for where in dict.fromkeys(filter(None, (self.tab, self.place, "app"))):
+        for where in dict.fromkeys((self.place, "app")):
             # A grid, so that a long sentence goes on under itself and not under the keys.
             grid = Table.grid(padding=(0, 2, 0, 0))
             grid.add_column(width=18, no_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -11,10 +10,9 @@ from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
-from engine.conf.form import FormField, as_text
+from engine.conf.form import FormField
 from engine.conf.load import Resolved, difference, from_plain
 from engine.conf.schema import Conf
-from engine.conf.tree import get
 from engine.errors import BadInput
 from engine.runs import acts
 from engine.runs.record import Record
@@ -51,10 +49,9 @@ class LaunchScreen(Place):
         now: Conf | None = None,
         parent: Record | None = None,
         copy_of: Record | None = None,
-        remedy: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.parent_run, self.copy_of, self.remedy = parent, copy_of, remedy
+        self.parent_run, self.copy_of = parent, copy_of
         self.original = conf
         self.conf = now or patched(conf, patch or {})
         self.opened = self.conf
@@ -254,23 +251,6 @@ class LaunchScreen(Place):
         self._tell_title()
         self._keep_in_sight()
 
-    def action_fix(self) -> None:
-        """Set what the warning in the state line advises."""
-        fix = self.query_one(FormState).fix
-        if fix is None:
-            return
-        rows = {row.field.key: row for row in self.rows}
-        texts = {key: as_text(value) for key, value in fix.patch.items()}
-        if all(key in rows for key in texts):
-            for key, text in texts.items():
-                rows[key].set_text(text)
-            self.notify(plain(f"{fix.title}. {fix.why}"), markup=False)
-        else:
-            self.run_worker(self.take(patched(self.conf, fix.patch)), group="take")
-
-    def action_next_warning(self) -> None:
-        self.query_one(FormState).next_warning()
-
     def action_edit(self) -> None:
         """Edit the form as YAML in $EDITOR."""
         launch_files.edit(self)
@@ -326,21 +306,12 @@ class LaunchScreen(Place):
             patch = difference(self.original.plain(), conf.plain())
             parent = None if self.parent_run is None else self.parent_run.run_id
             resolved = Resolved(conf, self.source, patch)
-            (made,) = acts.launch(
-                workspace, [resolved], parent=parent, queue=wait, command=["spectui"],
-                remedy=self._tried(conf),
-            )  # fmt: skip
+            (made,) = acts.launch(workspace, [resolved], parent=parent, queue=wait, command=["spectui"])
         except (BadInput, OSError) as error:
             lines = error.lines if isinstance(error, BadInput) else [str(error)]
             self.app.call_from_thread(self.refuse, lines)
             return
         self.app.call_from_thread(self._started, Record(made.folder.path))  # type: ignore[arg-type]
-
-    def _tried(self, conf: Conf) -> Mapping[str, Any] | None:
-        """Return the remedy that the form was opened with, while it still stands in the form."""
-        wanted = {} if self.remedy is None else self.remedy["patch"]
-        plain = conf.plain()
-        return self.remedy if wanted and all(get(plain, k) == v for k, v in wanted.items()) else None
 
     async def _started(self, record: Record) -> None:
         app = self.spectui

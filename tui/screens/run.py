@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import ContentSwitcher
 
+from engine import diagnose
 from engine.conf.tree import to_yaml
 from engine.diagnose import Finding
 from engine.runs.record import Record
@@ -19,11 +19,9 @@ from engine.track import listing
 from engine.words import say
 from tui import keys, memory, since
 from tui.screens.acts import Acts
-from tui.screens.advised import Advised
 from tui.screens.charting import Charting
 from tui.screens.runs import copy_run_id
-from tui.widgets.advice import AdviceBox
-from tui.widgets.advice_pane import AdvicePane
+from tui.widgets.advice import AdviceBox, AdvicePane
 from tui.widgets.bars import KeyBar, Quiet
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.conf_pane import ConfPane
@@ -43,7 +41,7 @@ _DRAW_SECONDS = 0.5
 _GIVE_BACK_SECONDS = 1.0  # after the charts of a long history were drawn
 
 
-class RunScreen(Acts, Charting, Advised):
+class RunScreen(Acts, Charting):
     """Everything about one run."""
 
     where: ClassVar[str] = "run"
@@ -54,8 +52,8 @@ class RunScreen(Acts, Charting, Advised):
         self.run_id = record.run_id
         self.record = record if record.stored is not None else Record(record.folder.path)
         self.curves = Curves()
-        self._unshown = self._unadvised = True
-        self._behind = True
+        self.findings: list[Finding] = []
+        self._unshown = True
         self._shown_at = -math.inf
         self._long = False  # its history took more than one turn to read
         self._compared = record.stored is not None
@@ -87,11 +85,6 @@ class RunScreen(Acts, Charting, Advised):
         # In `on_mount` itself nothing counts as mounted yet.
         self.call_after_refresh(self.catch_up)
 
-    @property
-    def findings(self) -> Sequence[Finding]:
-        """What is wrong with the run, worst first, as of the last look."""
-        return self.told.findings
-
     def on_unmount(self) -> None:
         if self._compared:
             since.look(self.spectui.view, self.record, self.findings)
@@ -100,49 +93,23 @@ class RunScreen(Acts, Charting, Advised):
         """Read what is new and show it; a long history is read in turns."""
         if not self.is_mounted:
             return
-        self.look_at_tried()
-        if self.advising:  # the record stands still; what is new is read right after
-            self._catch_up_log()
-            return
         before = self.record._tail.offset
-        news = self.record.refresh(_BYTES_A_TURN)
-        self._unshown |= news
-        self._unadvised |= news
-        self._behind = behind = self.record._tail.offset - before >= _BYTES_A_TURN
+        self._unshown |= self.record.refresh(_BYTES_A_TURN)
+        behind = self.record._tail.offset - before >= _BYTES_A_TURN
         # Half of a history is drawn now and then, not after each turn: drawing takes longer than reading.
         if self._unshown and not (behind and monotonic() < self._shown_at + _DRAW_SECONDS):
             self._unshown = False
             self._show()
             self._shown_at = monotonic()
             self._catch_up_tab()
-        else:
-            self._catch_up_log()
+        elif self.tab == "log":
+            self._catch_up_tab()
         if behind:
             self._long = True
             self._tell_reading()
             self.set_timer(_CATCH_UP_SECONDS, self.catch_up)
-        elif self._unadvised:
-            self._unadvised = False
-            self.query_one("#run-reading", ProgressLine).done()
-            self.advise()
-
-    def _catch_up_log(self) -> None:
-        if self.tab == "log":
-            self._catch_up_tab()
-
-    def was_advised(self) -> None:
-        """Show what the advisor found, on every tab that says it."""
-        if not self.is_mounted:
-            return
-        self.query_one(AdviceBox).tell(self.findings, self.tried)
-        self.query_one(AdvicePane).tell(self.record, self.told, self.tried)
-        self.set_class(bool(self.findings), "-advised")
-        self.grid.show(self.record, self.curves, self.findings)
-        self._tell_header()
-        self.query_one(KeyBar).tell()
-        if not (self._compared or self._behind or self.advising):
+        elif not self._compared:
             self._was_read()
-        self.catch_up()
 
     def _tell_reading(self) -> None:
         try:
@@ -156,6 +123,7 @@ class RunScreen(Acts, Charting, Advised):
         self._compared = True
         if self._long:
             self.set_timer(_GIVE_BACK_SECONDS, memory.give_back)
+        self.query_one("#run-reading", ProgressLine).done()
         news = since.told(self.spectui.view, self.record, self.findings)
         line = self.query_one("#run-since", Quiet)
         line.display = bool(news)
@@ -178,12 +146,6 @@ class RunScreen(Acts, Charting, Advised):
 
     def runs_changed(self) -> None:
         self.tell_bar()
-        self.look_at_tried()
-
-    def why_not(self, action: str) -> str:
-        """Return why an action cannot act now; those of the Advice tab are asked there."""
-        why = self.query_one(AdvicePane).why_not(action) if self.is_mounted and self.tab == "advice" else ""
-        return why or super().why_not(action)
 
     @property
     def tab(self) -> str:
@@ -193,14 +155,17 @@ class RunScreen(Acts, Charting, Advised):
     def _show(self) -> None:
         record = self.record
         self.curves.update(record)
-        self.grid.show(record, self.curves, self.findings)
+        self.findings = diagnose.of_run(self.spectui.workspace, record)
+        self.grid.show(record, self.curves)
+        self.query_one(AdviceBox).tell(self.findings)
+        self.query_one(AdvicePane).tell(self.findings)
+        self.set_class(bool(self.findings), "-advised")
         self._tell_header()
 
     def _tell_header(self) -> None:
         if not self.is_mounted:
             return
-        self.query_one(RunHeader).tell(self.record, self.findings)
-        self.advise_again()
+        self.query_one(RunHeader).tell(self.record)
         self.query_one("#run-tabs", Quiet).say(self._tab_row())
 
     def _tab_row(self) -> str:
@@ -232,7 +197,7 @@ class RunScreen(Acts, Charting, Advised):
         pane = self.query_one(f"#{name}")
         if isinstance(pane, LogPane | ConfPane | FilesPane | PredictionsPane):
             pane.focus_rows()
-        elif isinstance(pane, AdvicePane):
+        elif name == "advice":
             pane.focus()
         else:
             self.set_focus(None)

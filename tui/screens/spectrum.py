@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _POLL = 0.1
 _GUTTER = 8
-_NEAR = 50.0  # Å to each side of a wavelength to begin at
 _TALL = 32  # rows from which both branches have labels of lines
 
 
@@ -38,11 +37,9 @@ class SpectrumScreen(Zoomed):
     BINDINGS = keys.bindings("spectrum")
     AUTO_FOCUS = ""
 
-    def __init__(self, reading: Reading, obsid: str = "", around: float | None = None) -> None:
+    def __init__(self, reading: Reading, obsid: str = "") -> None:
         super().__init__()
         self.reading = reading
-        self.around = around
-        """A wavelength to begin at; the whole spectrum without one."""
         self.obsid = obsid
         """The star to begin with; the first when there is no such star."""
         self.facts: Facts | None = None
@@ -94,9 +91,6 @@ class SpectrumScreen(Zoomed):
                 self._choose(self.obsid)
             except BadInput as error:
                 self.notify(error.lines[0], severity="warning", markup=False)
-        if self.around is not None:
-            for chart in self.query(Chart):
-                chart.view = (self.around - _NEAR, self.around + _NEAR)
         self._show()
 
     @property

@@ -7,7 +7,6 @@ chart off the page is neither built nor, before it is first shown, made.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -32,7 +31,6 @@ from tui.widgets.plain import plain
 from tui.widgets.run_lines import can, lines_of, marks_of, warp_of
 
 if TYPE_CHECKING:
-    from engine.diagnose import Finding
     from tui.app import SpectuiApp
 
 _LEAST_ROWS = 8
@@ -67,7 +65,6 @@ class ChartGrid(Vertical, can_focus=False):
         self._page: list[Panel] = []
         self._timed = False
         self._seen: tuple[Record, Curves] | None = None
-        self._findings: Sequence[Finding] = ()
 
     @property
     def spectui(self) -> SpectuiApp:
@@ -87,9 +84,9 @@ class ChartGrid(Vertical, can_focus=False):
     def on_resize(self) -> None:
         self._arrange()
 
-    def show(self, record: Record, curves: Curves, findings: Sequence[Finding] = ()) -> None:
-        """Show what there is now; findings are marked at their steps."""
-        self._seen, self._findings = (record, curves), findings
+    def show(self, record: Record, curves: Curves) -> None:
+        """Show what there is now."""
+        self._seen = (record, curves)
         self.found = panels(curves.names(), record.data.get("targets", ()))
         self._arrange()
 
@@ -156,8 +153,7 @@ class ChartGrid(Vertical, can_focus=False):
             return
         record, curves = self._seen
         kind: XKind = self.x_kind if can(record, self.x_kind) else "step"
-        rates = curves.get("learning_rate") if self._warm() else None
-        marks = marks_of(record, kind, rates, self._findings)
+        marks = marks_of(record, kind, curves.get("learning_rate") if self._warm() else None)
         drawn = {panel.key: lines_of(panel, record, curves, kind) for panel in self._page}
         also = None
         if record.stored is None:  # a store has some metrics by step and some by epoch

@@ -1,4 +1,4 @@
-"""What a form comes to as it is typed: problems, warnings of the advisor, its size, who waits for a slot.
+"""What a form comes to as it is typed: its problems, its size, and who waits for a slot. Two lines at most.
 
 Follows the form a moment behind it, like the preview of the learning rate; everything is found in threads.
 """
@@ -18,17 +18,13 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from engine import diagnose
 from engine.conf.applies import idle_fields
 from engine.conf.form_check import checked, problems_of
 from engine.conf.schema import Conf
-from engine.diagnose.findings import GLYPHS, Finding, Remedy, yaml_value
 from engine.errors import BadInput
 from engine.words import say
 from engine.workspace import Workspace
-from tui import keys
 from tui.widgets.bars import Quiet
-from tui.widgets.plain import plain
 
 _PAUSE = 0.2  # seconds without a key before anything is looked at
 _COLOURS = {"safe": "green", "tight": "bold yellow", "risk": "bold red"}
@@ -44,7 +40,7 @@ class Waits:
 
 
 class FormState(Quiet):
-    """A line on the size of what was typed, one on the queue, and above them one on what may go wrong."""
+    """A line on the size of what was typed, and one on the queue."""
 
     class Checked(Message):
         """The problems of what was typed are known, by key, the fields that have nothing to act on, and the
@@ -53,13 +49,6 @@ class FormState(Quiet):
 
         def __init__(self, problems: dict[str, str], idle: dict[str, str], conf: Conf | None) -> None:
             self.problems, self.idle, self.conf = problems, idle, conf
-            super().__init__()
-
-    class Warned(Message):
-        """What the advisor says of what was typed, before it is run; only what is worth a warning."""
-
-        def __init__(self, findings: list[Finding]) -> None:
-            self.findings = findings
             super().__init__()
 
     class Sized(Message):
@@ -79,9 +68,6 @@ class FormState(Quiet):
         self._known = True
         self._busy = False
         self._next: Conf | None = None
-        self.warnings: list[Finding] = []
-        self.place = 0
-        """Which of the warnings is shown."""
         self._text = Text(say("size.waits"), "dim")
         self._waits: Waits | None = None
 
@@ -108,39 +94,11 @@ class FormState(Quiet):
         worker = get_current_worker()
         problems, idle = problems_of(self.workspace, plain, keys), idle_fields(plain)
         conf = checked(self.workspace, plain)
-        if worker.is_cancelled:
-            return
-        self.post_message(self.Checked(problems, idle, conf))
-        found = [] if conf is None else diagnose.of_conf(self.workspace, conf)
         if not worker.is_cancelled:
-            self.post_message(self.Warned([one for one in found if one.severity != "info"]))
+            self.post_message(self.Checked(problems, idle, conf))
 
     def on_form_state_checked(self, event: Checked) -> None:
         self.find_size(event.conf)
-
-    def on_form_state_warned(self, event: Warned) -> None:
-        before = self.warning
-        self.warnings = event.findings
-        ids = [one.id for one in event.findings]
-        self.place = ids.index(before.id) if before is not None and before.id in ids else 0
-        self._show(self._text)
-
-    @property
-    def warning(self) -> Finding | None:
-        """The warning that is shown."""
-        return self.warnings[self.place] if self.place < len(self.warnings) else None
-
-    @property
-    def fix(self) -> Remedy | None:
-        """What can be set about the warning that is shown; None when no key of the conf does anything."""
-        remedies = () if self.warning is None else self.warning.remedies
-        return next((one for one in remedies if one.patch), None)
-
-    def next_warning(self) -> None:
-        """Show the next warning; after the last, the first."""
-        if self.warnings:
-            self.place = (self.place + 1) % len(self.warnings)
-            self._show(self._text)
 
     def find_size(self, conf: Conf | None) -> None:
         """Find the size of a run of this conf (None: none yet); while one is being found, the newest waits.
@@ -173,33 +131,12 @@ class FormState(Quiet):
 
     def _show(self, text: Text) -> None:
         self._text = text
-        whole = self._warned()
-        whole.append_text(text)
+        whole = text.copy()
         if self._waits is not None:
             free = say("launch.slot_free" if self._waits.free else "launch.no_slot")
             counts = {"waiting": self._waits.waiting, "running": self._waits.running, "free": free}
             whole.append("\n" + say("launch.now_or_queue", **counts), "dim")
         self.say(whole)
-
-    def _warned(self) -> Text:
-        """Return the line on the warning that is shown, with the key of its fix; empty without one."""
-        text = Text(no_wrap=True, overflow="ellipsis")
-        warning, fix = self.warning, self.fix
-        if warning is None:
-            return text
-        count = len(self.warnings)
-        place = f" {self.place + 1}/{count}" if count > 1 else ""
-        text.append(f"{GLYPHS[warning.severity]} {warning.id}{place} {plain(warning.title)}", "bold yellow")
-        if fix is not None:
-            sets = ", ".join(f"{key}: {yaml_value(value)}" for key, value in fix.patch.items())
-            text.append("  " + say("launch.fix_sets", key=_key("launch.fix"), sets=plain(sets)), "green")
-        if count > 1:
-            text.append("  " + say("launch.next_warning", key=_key("launch.warning")), "dim")
-        return text.append("\n")
-
-
-def _key(identity: str) -> str:
-    return next(key for key in keys.KEYS if key.id == identity).shown("launch")
 
 
 def _found(workspace: Workspace, conf: Conf) -> tuple[Text, list[str], Waits | None]:

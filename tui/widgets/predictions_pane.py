@@ -6,7 +6,7 @@ Reads predictions/<part>.csv in a thread, again when it changed. A star is opene
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -23,9 +23,12 @@ from engine.words import say
 from tui import keys
 from tui.widgets import scatter
 from tui.widgets.bars import Quiet
-from tui.widgets.opens_stars import OpensStars
 from tui.widgets.plain import fit
 from tui.widgets.row_list import RowList
+
+if TYPE_CHECKING:
+    from tui.app import SpectuiApp
+    from tui.widgets.reading import Reading
 
 _MOST_WORST = 200
 _ERRORS = ("n", "mae", "bias", "sigma_mad", "r2")
@@ -62,7 +65,7 @@ class Plot(Quiet):
             self.say(self.draw(width, height))
 
 
-class PredictionsPane(Vertical, OpensStars):
+class PredictionsPane(Vertical):
     """Two scatter plots over a table of errors and the worst stars."""
 
     where: ClassVar[str] = "predictions"
@@ -89,6 +92,7 @@ class PredictionsPane(Vertical, OpensStars):
         self.label = 0
         self.problem = ""
         self._stamps: dict[str, int] = {}
+        self._reading: Reading | None = None
 
     def compose(self) -> ComposeResult:
         yield Quiet(id="predictions-facts")
@@ -98,6 +102,11 @@ class PredictionsPane(Vertical, OpensStars):
         with Horizontal(id="predictions-below"):
             yield Quiet(id="predictions-errors")
             yield WorstStars(id="predictions-stars")
+
+    @property
+    def spectui(self) -> SpectuiApp:
+        """Return the app, typed."""
+        return self.app  # type: ignore[return-value]
 
     @property
     def stars(self) -> WorstStars:
@@ -257,4 +266,37 @@ class PredictionsPane(Vertical, OpensStars):
     def action_open(self) -> None:
         """Open the spectrum of the star under the cursor."""
         if self.obsid() and self.record is not None:
-            self.open_star(self.record, self.obsid())
+            self._open(self.record, self.obsid())
+
+    @work(thread=True, exclusive=True, group="predictions-open", exit_on_error=False)
+    def _open(self, record: Record, obsid: str) -> None:
+        """Find the data set of the run, open the viewer on it, and read; the viewer says how far that is."""
+        from engine.conf.load import from_plain
+        from engine.spectra import layout
+        from engine.spectra.facts_sets import DataSet
+        from tui.widgets.reading import Reading
+
+        workspace = self.spectui.workspace
+        try:
+            conf = from_plain(workspace, record.conf(), record.run_id).data
+            folder = layout.resolve(workspace, conf.path)
+        except BadInput as error:
+            self.app.call_later(self._no_data, error.lines[0])
+            return
+        reading = Reading(DataSet(conf.path, folder, conf, record.source, 0, 0, 0.0))
+        self.app.call_later(self._opened, reading, obsid)
+        reading.run(workspace)
+
+    def _no_data(self, why: str) -> None:
+        self.notify(why, severity="error", markup=False)
+
+    def _opened(self, reading: Reading, obsid: str) -> None:
+        from tui.screens.spectrum import SpectrumScreen
+
+        self._reading = reading
+        self.app.push_screen(SpectrumScreen(reading, obsid))
+
+    def on_unmount(self) -> None:
+        # the app waits for its threads: one that reads a large table must not hold up its end
+        if self._reading is not None:
+            self._reading.stop()

@@ -20,19 +20,17 @@ from engine.runs.record import Record
 from engine.runs.select import getter_of
 from engine.runs.spark import CELLS
 from engine.words import say
-from tui.theme import GLYPHS, signs_of
+from tui.theme import GLYPHS
 
 DEFAULT = (
-    "state", "findings", "run", "model", "changed", "spark", "epoch", "best.val_loss", "last.val_loss",
-    "left", "duration", "age",
+    "state", "run", "model", "changed", "spark", "epoch", "best.val_loss", "last.val_loss", "left",
+    "duration", "age",
 )  # fmt: skip
 ALWAYS = ("state", "run")
 """Columns that stay however small the screen is: which run, and how it is."""
 ATTRIBUTES = (*DEFAULT, "name", "device", "host", "step", "epochs", "note", "parent", "source", "experiment")
 SORT_KEYS = {"run": "name", "left": "left", "spark": "best.val_loss"}
 """What a column is sorted by when that is not its own key."""
-FOUND = "findings"
-"""A column that is there only while a run in sight has something to tell."""
 NAME_WIDTH = 22
 TAIL = 11
 """Of a run id that is too long, this much of its end stays: time and the four hex digits."""
@@ -92,7 +90,6 @@ _KNOWN = {
     column.key: column
     for column in (
         Column("state", 10, lambda r: f"{GLYPHS[r.state]} {say(f'state.{r.state}')}"),
-        Column(FOUND, 11, lambda r: signs_of(r.findings), goes=2),
         Column("run", NAME_WIDTH, _called, grows=44),
         Column("name", 16, lambda r: r.name, goes=6),
         Column("model", 16, lambda r: r.model, goes=9),

@@ -7,8 +7,6 @@ little room; what else is known fills what is left. Drawn from a record; owns no
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
@@ -17,13 +15,10 @@ from engine.runs.record import Record
 from engine.words import has, say
 from tui import since
 from tui.charts.axes import label
-from tui.theme import signs, state_markup, state_words
+from tui.theme import state_markup, state_words
 from tui.widgets.bars import Quiet
 from tui.widgets.plain import fit, fit_middle, plain
 from tui.widgets.progress import bar, percent
-
-if TYPE_CHECKING:
-    from engine.diagnose import Finding
 
 _GAP = 2
 _BARS = (24, 16, 10)  # cells of the bar, the widest that fits
@@ -35,10 +30,10 @@ _TAIL = 11
 class RunHeader(Quiet):
     """Two lines that fit whatever the width."""
 
-    def tell(self, record: Record, findings: Sequence[Finding] = ()) -> None:
-        """Show how the run stands now, and what is wrong with it."""
+    def tell(self, record: Record) -> None:
+        """Show how the run stands now."""
         width = max(20, self.app.size.width - 2)
-        self.say(f"{title(record, width)}\n{facts(record, width, findings)}")
+        self.say(f"{title(record, width)}\n{facts(record, width)}")
 
 
 def title(record: Record, width: int) -> str:
@@ -62,15 +57,10 @@ def title(record: Record, width: int) -> str:
     return f"[bold]{_escape(name)}[/]{middle}{gap}{done}"
 
 
-def facts(record: Record, width: int, findings: Sequence[Finding] = ()) -> str:
-    """Return the second line as markup: state, findings, step, time left, age of the data; then what fits."""
+def facts(record: Record, width: int) -> str:
+    """Return the second line as markup: state, step, time left, age of the data; then what else has room."""
     must = [part for part in (_step(record), _time(record), _age(record)) if part[0]]
     room = width - cell_len(state_words(record.state)) - sum(_GAP for _ in must)
-    wrong = signs([(one.id, one.severity) for one in findings])
-    first = [state_markup(record.state)]
-    if wrong:
-        room -= cell_len(wrong) + _GAP
-        first.append(f"[bold $error]{wrong}[/]" if wrong.startswith("✗") else f"[bold $warning]{wrong}[/]")
     # Shorten from the end until it fits: the step is what is looked for first.
     chosen = [words for words, _ in must]
     for place in reversed(range(len(must))):
@@ -86,7 +76,7 @@ def facts(record: Record, width: int, findings: Sequence[Finding] = ()) -> str:
         if word and cell_len(word) + _GAP <= room:
             shown.append(_escape(word))
             room -= cell_len(word) + _GAP
-    return (" " * _GAP).join([*first, *shown])
+    return (" " * _GAP).join([state_markup(record.state), *shown])
 
 
 def stalled(record: Record) -> float | None:

@@ -5,9 +5,6 @@ Plain data for `tui.charts`. Owns no widget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from engine.cli.text import figure
 from engine.runs.record import Record
 from engine.words import say
@@ -16,9 +13,6 @@ from tui.charts.lines import LETTERS
 from tui.charts.warp import Warp, XKind
 from tui.widgets.curves import Curves
 from tui.widgets.panels import Panel
-
-if TYPE_CHECKING:
-    from engine.diagnose import Finding
 
 _LOSS_COLOURS = {"batch_loss": 6, "train_loss": 4, "val_loss": 3}
 _JUMP = 0.05  # a learning rate changes by steps of more than this part of it
@@ -68,10 +62,8 @@ def lines_of(panel: Panel, record: Record, curves: Curves, kind: XKind) -> list[
     return lines
 
 
-def marks_of(
-    record: Record, kind: XKind, rates: Series | None, findings: Sequence[Finding] = ()
-) -> list[Mark]:  # fmt: skip
-    """Return what happened when: checkpoints, jumps of the rate, the best, findings, what is no number."""
+def marks_of(record: Record, kind: XKind, rates: Series | None) -> list[Mark]:
+    """Return what happened when: checkpoints, jumps of the learning rate, the best, what is no number."""
     warp = warp_of(record, "", kind)
 
     def at(step: float) -> float:
@@ -86,13 +78,6 @@ def marks_of(
         told = say("run.mark.best_at", step=record.best_step, epoch=record.best_epoch or "-")
         marks.append(Mark(at(record.best_step), "best", say("run.mark.best"), told))
     bad = record.nonfinite
-    for finding in findings:
-        # one that speaks of the step that is no number stands there already, in red
-        in_red = bad is not None and finding.steps is not None and finding.steps[1] >= bad.step
-        if finding.steps is None or finding.severity == "info" or in_red:
-            continue
-        told = say("run.mark.finding", id=finding.id, title=finding.title)
-        marks.append(Mark(at(finding.steps[0]), "finding", finding.id, told))
     if bad is not None:
         words = say("run.mark.nonfinite", what=bad.what, value=bad.value, step=bad.step)
         if bad.last_finite_loss is not None:

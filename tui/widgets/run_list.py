@@ -27,9 +27,9 @@ from engine.runs.arrange import Line
 from engine.runs.record import Record
 from engine.runs.spark import BAD as SPARK_BAD
 from engine.words import say
-from tui.theme import MARK, signs_of
+from tui.theme import MARK
 from tui.widgets.plain import fit, fit_middle, plain
-from tui.widgets.run_columns import ALWAYS, DEFAULT, FOUND, TAIL, Column, column
+from tui.widgets.run_columns import ALWAYS, DEFAULT, TAIL, Column, column
 
 _GAP = 1
 _MARGIN = 2
@@ -115,9 +115,9 @@ class RunList(ScrollView, can_focus=True):
         # Without what has to be read: who shows that reads it, and says so by `choose`.
         self._columns: list[Column] = [column(key) for key in DEFAULT if key != "changed"]
         self._drawn: dict[int, Strip] = {}
-        self._any_left = self._any_found = False
+        self._any_left = False
         self._looks: dict[str, Style] = {}
-        self._sizes_for: tuple[object, ...] | None = None
+        self._sizes_for: tuple[int, bool, int] | None = None
         self._sizes: list[tuple[Column, int]] = []
 
     @property
@@ -245,9 +245,6 @@ class RunList(ScrollView, can_focus=True):
             self._any_left = any(
                 line.record is not None and line.record.eta is not None for line in self._seen()
             )
-            self._any_found = any(
-                line.record is not None and signs_of(line.record.findings) for line in self._seen()
-            )
             return self._header(width)
         row = y - 1 + round(self.scroll_offset.y)
         if not self.lines and y == 2:
@@ -294,8 +291,6 @@ class RunList(ScrollView, can_focus=True):
         for shown, size in self._sized(width):
             style = base + tint if kind == "bad" or shown.key == "state" else base
             text = self._cell(shown, size, record, line) + " " * _GAP
-            if shown.key == FOUND and kind != "bad":
-                style = base + (bad if text.startswith("✗") else self._style("run-list--waiting"))
             if shown.key == "spark" and kind != "bad":
                 segments += _spark(text, style, base + bad)
             else:
@@ -351,13 +346,13 @@ class RunList(ScrollView, can_focus=True):
 
     def _sized(self, width: int) -> list[tuple[Column, int]]:
         """Return the columns that fit with their widths; what is left goes to those that can grow."""
-        asked = (width, self._any_left, self._any_found, id(self._columns))
+        asked = (width, self._any_left, id(self._columns))
         if asked != self._sizes_for:
             self._sizes_for, self._sizes = asked, self._fitted(width)
         return self._sizes
 
     def _fitted(self, width: int) -> list[tuple[Column, int]]:
-        columns = [shown for shown in self._columns if shown.key != FOUND or self._any_found]
+        columns = list(self._columns)
         while sum(c.width + _GAP for c in columns) + _MARGIN > width:
             droppable = [c for c in columns if c.key not in ALWAYS]
             if not droppable:

@@ -36,7 +36,6 @@ OWN: dict[str, Callable[[Record], Any]] = {
     "left": lambda r: r.eta,
     "changed": lambda r: told(changed(r)),
     "spark": lambda r: r.spark.cells() if r.spark is not None else None,
-    "findings": lambda r: " ".join(r.findings) or None,
     "note": lambda r: r.note,
     "parent": lambda r: r.parent,
     "source": lambda r: r.source,

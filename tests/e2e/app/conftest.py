@@ -170,9 +170,9 @@ class Terminal:
     def open_form(self, conf: str) -> None:
         """From the runs to the launch form of a conf."""
         self.press("n")
-        self.sees("Confs", "conf/")
+        self.sees("Confs", "conf/demo.yaml")
         here = self.standing(self.conf_under_cursor)
-        for _ in range(60):
+        for _ in range(10):
             if here == conf:
                 break
             self.press(DOWN)

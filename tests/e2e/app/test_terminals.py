@@ -96,7 +96,7 @@ def test_the_editor_has_the_terminal_and_gives_it_back(
     shown.sees("edited", "? help")
     assert note.read_text() == "ab\n"
     shown.press("2")
-    shown.sees("Confs", "conf/")
+    shown.sees("Confs", "conf/demo.yaml")
     shown.press("q")
     assert shown.ends() == 0 and shown.is_restored()
 
@@ -125,7 +125,7 @@ def test_a_hang_up_keeps_what_was_shown(terminal: Callable[..., Any], workspace:
     shown = terminal(PYTHONPATH=ROOT)
     shown.sees("no runs yet", "? help")
     shown.press("2")
-    shown.sees("Confs", "conf/")
+    shown.sees("Confs", "conf/demo.yaml")
     shown.until(
         lambda: any(
             json.loads(path.read_text()).get("app.mode") == "experiments"
@@ -135,7 +135,7 @@ def test_a_hang_up_keeps_what_was_shown(terminal: Callable[..., Any], workspace:
     shown.hang_up()
     shown.process.wait(30)
     again = terminal(PYTHONPATH=ROOT)
-    again.sees("Confs", "conf/")
+    again.sees("Confs", "conf/demo.yaml")
     again.press("q")
     assert again.ends() == 0
 
@@ -159,7 +159,9 @@ def test_escape_sequences_of_others_do_nothing(terminal: Callable[..., Any], wor
     shown.sees("esc back")
     shown.press("m", "L")
     shown.sees("last line")
-    shown.press("q", "\x07")
+    shown.press("q")
+    shown.sees("enter open")
+    shown.press("\x07")
     shown.sees("CPU")
     shown.press("q", "q")
     assert shown.ends() == 0 and shown.is_restored()

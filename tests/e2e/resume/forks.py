@@ -51,7 +51,7 @@ PLACES = {
     "testing": "engine.train.session:_finish",
     "tables": "engine.train.outputs:write_outputs",
     "export": "engine.train.checkpoint:export",
-    "figures": "engine.train.attempt:_look_back",
+    "figures": "engine.train.attempt:_draw",
 }
 
 

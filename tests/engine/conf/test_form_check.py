@@ -54,7 +54,7 @@ def test_a_good_form_has_no_problem(form: Any) -> None:
         ("training__label_weights", {"FEH": 2.0}, "did you mean 'FeH'?"),
         ("training__momentum", 1.5, "must be below 1, got 1.5 (allowed: ≥ 0, < 1)"),
         ("training__epochs", -1, "must be 0 or more, got -1"),
-        ("model__name", "MLPP", "MLP"),
+        ("model__name", "MPL", "MLP"),
         ("data__path", "spectra", "there are: spectral"),
         ("data__targets", ["Teff", "loggg"], "logg"),
         ("data__labels", "labls.csv", "no labls.csv"),

@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 
-from engine import diagnose
 from engine.conf.load import Resolved, flatten, resolve
-from engine.diagnose import Finding
-from engine.runs import about, find
+from engine.runs import find
 from engine.runs.events import EventLog, Tail
-from engine.runs.folder import RunFolder, create, note_process, write_json
+from engine.runs.folder import RunFolder, note_process, write_json
 from engine.runs.process import identify
 from engine.runs.record import Record
 from engine.track import facts, follow, read, replicate, store
@@ -298,26 +296,3 @@ def test_a_wish_to_stop_ends_the_waiting_for_mlflow(
     run = new_run()
     monkeypatch.setattr(closing, "_TRACKING_PATIENCE_SECONDS", 60.0)
     closing.wait_for_tracking(workspace, run, Record(run.path), Slow(), Report(), stop)
-
-
-def test_a_child_says_which_remedy_it_tries(mlflow_store: Workspace, tiny: Callable[..., Resolved]) -> None:
-    remedy = {"finding": "SP102", "number": 2, "title": "Clip"}
-    record = Record(create(mlflow_store, tiny(), remedy=remedy).path)
-    assert facts.identity_tags(mlflow_store, record)["spectui.remedy"] == "SP102:2 Clip"
-
-
-def test_what_a_run_finds_wrong_with_itself_is_a_tag_and_in_its_note(
-    mlflow_store: Workspace, tiny: Callable[..., Resolved], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = Finding("SP777", "warning", "a trial", {}, (2, 3))
-    monkeypatch.setattr(diagnose, "of_run", lambda _w, run: [found] if run.step >= 3 else [])
-    assert attempt.foreground(mlflow_store, tiny("description=a conf"), Stop()) == 0
-    run = find.find(mlflow_store, "@last")
-    run_id = replicate.replicate(mlflow_store, run.folder)
-    (stored,) = (one for one in read.stored_runs(mlflow_store.mlflow_db) if one.mlflow_run_id == run_id)
-    assert stored.tags["spectui.finding.SP777"] == "warning: a trial (steps 2-3)"
-    assert stored.tags["mlflow.note.content"] == "a conf\n\n- SP777: a trial"
-    about.note(run, "mine")
-    replicate.replicate(mlflow_store, run.folder)
-    (stored,) = (one for one in read.stored_runs(mlflow_store.mlflow_db) if one.mlflow_run_id == run_id)
-    assert stored.tags["mlflow.note.content"] == "mine\n\n- SP777: a trial"

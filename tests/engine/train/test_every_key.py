@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from engine import diagnose
 from engine.conf.load import Resolved, flatten
 from engine.conf.schema import Conf
-from engine.diagnose import Finding, Remedy, live
 from engine.errors import BadInput
-from engine.train import attempt, heed
+from engine.train import attempt
 from engine.train.stop import Stop
 from engine.workspace import Workspace
 
@@ -229,61 +227,9 @@ def test_one_branch_needs_a_network_that_takes_one_or_the_copy(
     assert train("data.branches=normalized", "data.missing_branch=copy").code == 0
 
 
-@pytest.mark.parametrize(
-    ("wanted", "action", "code"),
-    [
-        ("{}", "nothing", 0),
-        ("{SP777: nothing, warning: stop}", "nothing", 0),
-        ("{error: stop}", "nothing", 0),
-        ("{SP777: stop}", "stop", 85),
-        ("{info: stop}", "stop", 85),
-        ("{warning: lower_rate}", "lower_rate", 0),
-    ],
-)
-def test_training_on_finding_acts(
-    train: Train, monkeypatch: pytest.MonkeyPatch, wanted: str, action: str, code: int
-) -> None:
-    found = Finding("SP777", "warning", "a trial", {"step": 3}, (2, 3), (Remedy("a", "b", {"name": "c"}),))
-    monkeypatch.setattr(diagnose, "of_run", lambda _w, run: [found] if run.step >= 3 else [])
-    monkeypatch.setattr(heed, "_SHARE", 1e9)
-    ran = train(f"training.on_finding={wanted}", "training.schedule=constant", "training.epochs=3")
-    assert ran.code == code
-    (told,) = ran.events("finding")
-    assert (told["id"], told["severity"], told["step"], told["steps"]) == ("SP777", "warning", 3, [2, 3])
-    assert told["action"] == action
-    rates = ran.record.curves["learning_rate"].values.tolist()
-    assert ran.record.step == {85: 4}.get(code, 9)
-    assert set(rates[3:]) == {5e-4 if action == "lower_rate" else 1e-3} and set(rates[:3]) == {1e-3}
-    if action == "lower_rate":
-        assert told["learning_rate"] == 5e-4
-        assert 3 in [saved["step"] for saved in ran.record.checkpoints]
-        assert ran.checkpoint()["state"]["rate"]["scale"] == 0.5
-    if action == "stop":
-        assert "stopped by SP777" in ran.events("end")[0]["message"]
-    assert [f.id for f in live.recorded(ran.record)] == ["SP777"]
-    assert live.recorded(ran.record) == [found]
-
-
-def test_training_on_finding_takes_ids_and_severities_only(tiny: Callable[..., Resolved]) -> None:
-    with pytest.raises(BadInput, match="names are ids of findings"):
-        tiny("training.on_finding={everything: stop}")
-    with pytest.raises(BadInput, match="did you mean 'stop'"):
-        tiny("training.on_finding={SP201: stopp}")
-
-
-def test_a_rule_that_fails_costs_no_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_workspace: Workspace, _record: Any) -> list[Finding]:
-        raise ZeroDivisionError("a user's rule")
-
-    monkeypatch.setattr(diagnose, "of_run", broken)
-    ran = train()
-    assert ran.code == 0
-    assert "a user's rule" in ran.run.log.read_text()
-
-
 def test_no_key_of_training_and_data_is_forgotten_here() -> None:
     tested = {a[0] for a in ACTS} | {r[0] for r in REFUSED} | {
-        "data.duplicates", "data.nonfinite", "data.branches", "data.missing_branch", "training.on_finding",
+        "data.duplicates", "data.nonfinite", "data.branches", "data.missing_branch",
     }  # fmt: skip
     keys = {key for key in flatten(Conf().plain()) if key.startswith(("training.", "data.", "finetune."))}
     assert tested == keys

@@ -439,28 +439,6 @@ reading.read = read"""
     assert [one.code for one in ran.told] == [2, 2]
 
 
-@pytest.mark.parametrize(("action", "code"), [("lower_rate", 0), ("stop", 85)])
-def test_what_the_first_process_finds_all_act_on(together: Together, action: str, code: int) -> None:
-    prelude = """
-from engine import diagnose
-from engine.train import heed
-heed._SHARE = 1e9
-found = diagnose.Finding("SP777", "warning", "a trial", {}, None)
-diagnose.of_run = lambda _, run: [found] if run.step >= 3 else []"""
-    sets = (f"training.on_finding={{SP777: {action}}}", "training.schedule=constant", "training.epochs=5")
-    ran = together(*sets, prelude=prelude)
-    assert ran.codes == [0, 0], ran.out
-    assert ran.end["exit_code"] == code
-    (told_,) = ran.events("finding")
-    assert (told_["id"], told_["action"], told_["step"]) == ("SP777", action, 3)
-    if action == "lower_rate":
-        assert {rate for step, rate in ran.column("learning_rate").items() if step > 3} == {5e-4}
-        whole = ran.checkpoint("last.pt")
-        assert whole["state"]["rate"]["scale"] == 0.5
-    else:
-        assert "stopped by SP777" in ran.end["message"]
-
-
 # -- trouble ------------------------------------------------------------------------------------------------
 
 

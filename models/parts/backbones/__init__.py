@@ -1,1 +1,0 @@
-"""Backbones: what reads a spectrum before the branches do."""

@@ -1,1 +1,0 @@
-"""Fusions: what joins the two branches."""

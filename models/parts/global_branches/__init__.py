@@ -1,1 +1,0 @@
-"""Global branches: what sees far, the continuum above all."""

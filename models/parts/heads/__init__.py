@@ -1,1 +1,0 @@
-"""Heads: what gives the labels."""

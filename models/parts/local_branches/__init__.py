@@ -1,1 +1,0 @@
-"""Local branches: what sees lines."""
