@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +21,7 @@ from engine.compare.tables import (
     written,
 )
 from engine.runs.record import Record
+from engine.whole import whole
 from engine.words import say
 
 
@@ -122,14 +122,9 @@ def _escaped(text: str) -> str:
 def write_whole(path: Path, write: Callable[[IO[str]], None]) -> Path:
     """Write a text file whole or not at all, in a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            write(file)
-        return beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        write(file)
+    return path
 
 
 def as_text(write: Callable[[IO[str]], None]) -> str:

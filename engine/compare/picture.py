@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from engine.compare.looks import Look, Looks
 from engine.errors import BadInput
 from engine.runs.record import Record
+from engine.whole import whole
 from engine.words import say
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -84,13 +84,8 @@ def draw(path: Path, curves: Sequence[Drawn], title: str, *, log_y: bool = False
     if len(curves) <= _MOST_LEGENDS:
         figure.legend(loc="outside right upper", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(beside, dpi=150)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with whole(path) as beside:
+        figure.savefig(beside, dpi=150, format=path.suffix.removeprefix("."))
 
 
 def order(path: Path, curves: Sequence[Drawn], title: str, *, log_y: bool) -> str:

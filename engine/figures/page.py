@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from engine.runs.folder import RunFolder
+from engine.whole import whole
 
 
 def blank(width: float, height: float) -> Any:
@@ -22,10 +22,6 @@ def blank(width: float, height: float) -> Any:
 def save(folder: RunFolder, name: str, figure: Any) -> Path:
     """Write a figure into figures/ of the run (temporary file beside it, rename)."""
     folder.figures.mkdir(exist_ok=True)
-    beside = folder.figures / f".{name}.{os.getpid()}.tmp"
-    try:
+    with whole(folder.figures / name) as beside:
         figure.savefig(beside, format="pdf")
-        return beside.replace(folder.figures / name)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    return folder.figures / name

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 from engine.conf.tree import to_yaml
 from engine.runs.process import Identity, identify
+from engine.whole import whole
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -223,16 +224,10 @@ def note_process(folder: RunFolder, *, identity: Identity | None = None, **facts
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all (temporary file beside it, fsync, rename)."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with whole(path) as beside, beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

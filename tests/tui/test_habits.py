@@ -247,7 +247,7 @@ def test_alerts_can_be_switched_off_and_are_wrapped_for_tmux(
     quiet.tell_title(3)
     quiet.give_back()
     assert written == []
-    monkeypatch.setenv("TMUX", "/tmp/x,1,0")
+    monkeypatch.setenv("TMUX", "socket,1,0")
     assert alerts.message("a") == "\x1bPtmux;\x1b\x1b]9;a\x07\x1b\\"
     monkeypatch.delenv("TMUX")
     wild = alerts.message("a\x1b]0;b\x07\nc\x9d")

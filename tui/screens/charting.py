@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.screens.zoomed import Zoomed
+from tui.screens.zoomed import Gridded
 from tui.widgets.chart_grid import ChartGrid
 
 _ON_CHARTS = frozenset({
@@ -11,7 +11,7 @@ _ON_CHARTS = frozenset({
 })  # fmt: skip
 
 
-class Charting(Zoomed):
+class Charting(Gridded):
     """A screen with a grid of charts on one of its tabs."""
 
     AUTO_FOCUS = ""  # a focused field would take the keys of the charts
@@ -40,23 +40,5 @@ class Charting(Zoomed):
     def action_chart_page(self, by: int) -> None:
         self.grid.turn(by)
 
-    def action_full(self) -> None:
-        self.grid.toggle_full()
-
-    def action_x_axis(self) -> None:
-        self.grid.next_x()
-
-    def action_log_axis(self) -> None:
-        self.grid.toggle_log()
-
-    def action_smooth(self) -> None:
-        self.grid.toggle_smooth()
-
-    def action_clip(self) -> None:
-        self.grid.toggle_clip()
-
     def action_charset(self) -> None:
         self.grid.next_charset()
-
-    def action_cursor(self, columns: int) -> None:
-        self.grid.move_cursor(columns)

@@ -15,12 +15,12 @@ from tui.comparing import Compared
 from tui.screens import compare_export
 from tui.screens import compare_views as views
 from tui.screens.choose import Choose
-from tui.screens.zoomed import Zoomed
+from tui.screens.zoomed import Gridded
 from tui.theme import state_words
 from tui.widgets.compare_grid import CompareGrid
 
 
-class CompareActs(Zoomed):
+class CompareActs(Gridded):
     """The actions of `CompareScreen`, which has the state that they change."""
 
     view_name: str
@@ -191,24 +191,6 @@ class CompareActs(Zoomed):
             self.spectui.open_run(record)
         elif self.compared.current:
             self.notify(say("compare.gone_hint"), severity="warning")
-
-    def action_log_axis(self) -> None:
-        self.grid.toggle_log()
-
-    def action_smooth(self) -> None:
-        self.grid.toggle_smooth()
-
-    def action_clip(self) -> None:
-        self.grid.toggle_clip()
-
-    def action_x_axis(self) -> None:
-        self.grid.next_x()
-
-    def action_full(self) -> None:
-        self.grid.toggle_full()
-
-    def action_cursor(self, columns: int) -> None:
-        self.grid.move_cursor(columns)
 
     def action_filter(self) -> None:
         self.grid.ask_filter()

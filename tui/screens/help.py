@@ -21,6 +21,7 @@ from engine.words import has, say
 from tui import config, keys
 from tui.theme import state_words
 from tui.widgets.entry import Entry
+from tui.widgets.moves import MOVES
 
 
 class HelpScreen(ModalScreen[None]):
@@ -31,12 +32,8 @@ class HelpScreen(ModalScreen[None]):
     BINDINGS = [
         Binding("escape,q,question_mark,f1", "close", show=False),
         Binding("slash", "search", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("pagedown,ctrl+d,space", "page(1)", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", show=False),
-        Binding("home,g", "edge(0)", show=False),
-        Binding("end,G", "edge(1)", show=False),
+        Binding("space", "page(1)", show=False),
+        *MOVES,
     ]
 
     def __init__(self, place: str, focused: Widget | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -15,23 +15,19 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from engine.cli.text import duration
-from engine.errors import BadInput
 from engine.runs.arrange import FLAT, Arranged, Order
 from engine.runs.record import Record
-from engine.runs.select import check_key
 from engine.words import say
 from tui import keys
 from tui.arranger import Arranger
 from tui.late import Late
-from tui.screens.acts import Acts
+from tui.screens.arranging import Arranging, texts
 from tui.screens.base import Place
-from tui.screens.columns import ColumnsScreen
-from tui.screens.pick import Pick
 from tui.theme import BAD
 from tui.widgets.bars import Quiet
 from tui.widgets.filter_box import FilterBar
 from tui.widgets.run_cells import read_cells
-from tui.widgets.run_columns import DEFAULT, choices, title
+from tui.widgets.run_columns import DEFAULT
 from tui.widgets.run_list import RunList
 
 if TYPE_CHECKING:
@@ -67,7 +63,7 @@ class CellsRead(Message):
         super().__init__()
 
 
-class RunsScreen(Acts):
+class RunsScreen(Arranging):
     """The list of runs."""
 
     where: ClassVar[str] = "runs"
@@ -99,10 +95,10 @@ class RunsScreen(Acts):
         view, runs = self.spectui.view, self.query_one(RunList)
         self.filter, self.sort_key = view.get("runs.filter", ""), view.get("runs.sort", "")
         self.group, self.baseline = view.get("runs.group", ""), view.get("runs.baseline", "")
-        self.folded = dict.fromkeys(_texts(view.get("runs.folded", [])))
-        self.spectui.marked |= set(_texts(view.get("runs.marked", [])))
-        self.query_one(FilterBar).box.past = _texts(view.get("runs.filters", []))
-        runs.choose(_texts(view.get("runs.columns", list(DEFAULT))))
+        self.folded = dict.fromkeys(texts(view.get("runs.folded", [])))
+        self.spectui.marked |= set(texts(view.get("runs.marked", [])))
+        self.query_one(FilterBar).box.past = texts(view.get("runs.filters", []))
+        runs.choose(texts(view.get("runs.columns", list(DEFAULT))))
         runs.focus()
         self._cursor = view.get("runs.cursor", "")
         self.set_interval(1.0, self._tick)
@@ -302,7 +298,7 @@ class RunsScreen(Acts):
         self._show(self.arranged)
 
     async def action_compare(self) -> None:
-        """Compare the marked runs; with none marked, the one under the cursor and the next."""
+        """Compare the marked runs."""
         if len(self.spectui.marked) < 2:
             self.notify(say("compare.mark_first"))
             return
@@ -310,103 +306,6 @@ class RunsScreen(Acts):
 
     async def action_new(self) -> None:
         await self.spectui.action_mode("experiments")
-
-    def action_sort(self) -> None:
-        """Ask for a key to sort by."""
-        first = [("", say("runs.newest_first")), *((key, _words(key)) for key in DEFAULT if key != "run")]
-
-        def answered(key: str | None) -> None:
-            if key is not None:
-                self._sort_by(key)
-
-        self.app.push_screen(
-            Pick(say("runs.ask_sort"), first, self.sort_key.removeprefix("-"), self._more, _is_key), answered
-        )
-
-    def action_reverse(self) -> None:
-        """Turn the order round; newest first becomes oldest first."""
-        key = self.sort_key or "-created"
-        self._sort_by(key[1:] if key.startswith("-") else f"-{key}")
-
-    @on(RunList.TitleClicked)
-    def _title_clicked(self, message: RunList.TitleClicked) -> None:
-        key = message.column.sort_key
-        self._sort_by(f"-{key}" if key == self.sort_key else key)
-
-    def _sort_by(self, key: str) -> None:
-        self.sort_key = "" if key == "-created" else key
-        self.catch_up()
-
-    def action_group(self) -> None:
-        """Ask for a key to group by."""
-        first = [("", say("runs.as_trees")), (FLAT, say("runs.flat")), ("model", _words("model"))]
-        first += [(key, _words(key)) for key in ("state", "host", "source", "experiment")]
-
-        def answered(key: str | None) -> None:
-            if key is not None:
-                self.group = key
-                self.catch_up()
-
-        def more() -> list[tuple[str, str]]:
-            # Hardly two runs have one value of anything else.
-            return [choice for choice in self._more() if choice[0].startswith(("params.", "tags."))]
-
-        self.app.push_screen(Pick(say("runs.ask_group"), first, self.group, more, _is_key), answered)
-
-    def _more(self) -> list[tuple[str, str]]:
-        return [(key, _words(key)) for key in choices(self.spectui.feed.rows) if key != "run"]
-
-    def action_columns(self) -> None:
-        """Ask which columns to show."""
-        shown = _texts(self.spectui.view.get("runs.columns", list(DEFAULT)))
-
-        def answered(chosen: list[str] | None) -> None:
-            if chosen is not None:
-                self.spectui.view.set("runs.columns", chosen)
-                self.query_one(RunList).choose(chosen)
-
-        self.app.push_screen(ColumnsScreen(shown, lambda: choices(self.spectui.feed.rows)), answered)
-
-    def action_baseline(self) -> None:
-        """Tell the changed parameters against the run under the cursor, or again against each run's conf."""
-        runs = self.query_one(RunList)
-        if runs.current is not None:
-            self.baseline = "" if self.baseline == runs.current.run_id else runs.current.run_id
-            runs.known.clear()
-            self.catch_up()
-
-    def action_fold(self) -> None:
-        """Fold a group or a run's children; from within, go to what they belong to."""
-        line, runs = self.query_one(RunList).line, self.query_one(RunList)
-        if line is None:
-            return
-        if line.inside and not line.folded:
-            self._fold(line.id, True)
-            return
-        depth = len(line.tree)
-        for at in range(runs.cursor - 1, -1, -1):
-            above = runs.lines[at]
-            if above.inside and len(above.tree) < max(depth, 1) and (depth or above.group is not None):
-                runs.cursor = at
-                return
-
-    def action_unfold(self) -> None:
-        line = self.query_one(RunList).line
-        if line is not None and line.folded:
-            self._fold(line.id, False)
-
-    def action_fold_all(self) -> None:
-        """Fold everything, or unfold everything if something is folded."""
-        open_ = [line.id for line in self.arranged.lines if line.inside and not line.folded]
-        some = any(line.folded for line in self.arranged.lines)
-        self.folded = {} if some else dict.fromkeys(open_)
-        self.catch_up()
-
-    def _fold(self, line: str, shut: bool) -> None:
-        self.folded.pop(line, None)
-        if shut:
-            self.folded[line] = None
-        self.catch_up()
 
     def action_refresh_now(self) -> None:
         self.spectui.feed.poke()
@@ -462,24 +361,6 @@ class RunsScreen(Acts):
         elif self.range_from:
             self.range_from = ""
             self._say_title()
-
-
-def _texts(kept: list[Any]) -> list[str]:
-    """Return what was kept as texts, whoever wrote it."""
-    return [text for text in kept if isinstance(text, str)]
-
-
-def _words(key: str) -> str:
-    word = title(key)
-    return key if word == key else f"{word}  {key}"
-
-
-def _is_key(text: str) -> bool:
-    try:
-        check_key(text.removeprefix("-"))
-    except BadInput:
-        return False
-    return True
 
 
 def copy_run_id(screen: Place, record: Record) -> None:

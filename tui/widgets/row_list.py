@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.widgets.moves import MOVES
 from tui.widgets.plain import harmless
 
 CURSOR = "▸"
@@ -30,12 +31,7 @@ class RowList(ScrollView, can_focus=True):
     RowList .row-list--faint { color: $text-muted; }
     """
     BINDINGS = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", show=False),
-        Binding("home,g", "edge(0)", show=False),
-        Binding("end,G", "edge(1)", show=False),
+        *MOVES,
         Binding("left,h", "shift(-1)", show=False),
         Binding("right,l", "shift(1)", show=False),
     ]

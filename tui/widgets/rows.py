@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from tui.charts.strips import PLAIN, Cell, fit, join, text_cells
 from tui.widgets.kept import Kept
+from tui.widgets.moves import MOVES
 from tui.widgets.plain import fit as fit_text
 from tui.widgets.plain import plain
 
@@ -42,14 +43,7 @@ class Rows(Kept, can_focus=True):
     Rows > .rows--cursor { background: $surface-lighten-2; }
     Rows:focus > .rows--cursor { background: $primary 40%; text-style: bold; }
     """
-    BINDINGS = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", show=False),
-        Binding("home,g", "edge(0)", show=False),
-        Binding("end,G", "edge(1)", show=False),
-    ]
+    BINDINGS = [*MOVES]
 
     @dataclass
     class Moved(Message):

@@ -28,6 +28,7 @@ from engine.runs.record import Record
 from engine.runs.spark import BAD as SPARK_BAD
 from engine.words import say
 from tui.theme import MARK
+from tui.widgets.moves import MOVES
 from tui.widgets.plain import fit, fit_middle, plain
 from tui.widgets.run_columns import ALWAYS, DEFAULT, TAIL, Column, column
 
@@ -63,12 +64,7 @@ class RunList(ScrollView, can_focus=True):
     RunList .run-list--group { color: $text-accent; text-style: bold; }
     """
     BINDINGS = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", show=False),
-        Binding("home,g", "edge(0)", show=False),
-        Binding("end,G", "edge(1)", show=False),
+        *MOVES,
         # Else they would scroll sideways, where there is nothing.
         Binding("left", "screen.fold", show=False),
         Binding("right", "screen.unfold", show=False),
